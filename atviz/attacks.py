@@ -1,0 +1,161 @@
+"""Gradient attacks: a batch of images in [0, 1] and a model from [0, 1] to logits in, adversarial images out.
+
+Every attack leaves the model as it found it: the train/eval flag of each module, batch-norm buffers, ``requires_grad`` and ``.grad``.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .models import check_pixels, evaluating
+
+NORMS, STEPS = ("linf", "l2"), ("sign", "gradient")
+
+
+def fgsm(model: nn.Module, x: Tensor, y: Tensor, *, eps: float) -> Tensor:
+    """x + eps · sign(∂CE/∂x), clipped to [0, 1] (Goodfellow et al. 2015). Shapes, checks and errors as `pgd`."""
+    return pgd(model, x, y, eps=eps, step_size=eps, steps=1)
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step_size: float,
+    steps: int,
+    norm: str = "linf",
+    step: str | None = None,
+    random_start: bool = False,
+    restarts: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Projected gradient ascent on the cross-entropy (Madry et al. 2018).
+
+    Each step moves by ``step_size`` times the gradient's sign (``step="sign"``) or times the gradient divided by its L2 norm
+    (``"gradient"``), then projects onto the ball of radius ``eps`` around ``x`` and onto [0, 1].
+
+    Args:
+        x: (N, C, H, W) float, in [0, 1].
+        y: (N,) labels.
+        eps, step_size: in pixel units, where the range of a pixel is 1.
+        step: default ``"sign"`` for L∞ and ``"gradient"`` for L2; the recipes of Zhang & Zhu take sign steps for both.
+        random_start: begin at a point drawn uniformly from the ball instead of at ``x``.
+        restarts: runs, of which each image keeps its own best: misclassified before correct, then the higher loss.
+
+    Returns:
+        x_adv like ``x``: ‖x_adv − x‖ ≤ eps·(1 + 1e-6), within [0, 1].
+
+    Raises:
+        ValueError: pixels outside [0, 1] by more than 1e-6, a negative eps or step size, or an option that is not offered.
+    """
+    step = step or ("sign" if norm == "linf" else "gradient")
+    _check(x, y, eps, step_size, steps, norm, step, restarts, random_start)
+    if eps == 0 or steps == 0:
+        return x.clone()
+    with evaluating(model):
+        best = _ascend(model, x, y, eps, step_size, steps, norm, step, random_start, generator)
+        if restarts == 1:
+            return best
+        best_score = _score(model, best, y)
+        for _ in range(restarts - 1):
+            candidate = _ascend(model, x, y, eps, step_size, steps, norm, step, random_start, generator)
+            score = _score(model, candidate, y)
+            better = score > best_score
+            best = torch.where(better[:, None, None, None], candidate, best)
+            best_score = torch.where(better, score, best_score)
+    return best
+
+
+def _ascend(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm: str, step: str,
+    random_start: bool, generator: torch.Generator | None,
+) -> Tensor:  # fmt: skip
+    x_adv = _project(x + _random_delta(x, eps, norm, generator), x, eps, norm) if random_start else x
+    for _ in range(steps):
+        x_adv = x_adv.detach().requires_grad_()
+        # summed, not averaged: an image's gradient must not depend on the size of its batch
+        with torch.enable_grad():
+            loss = F.cross_entropy(model(x_adv).float(), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x_adv)
+        direction = gradient.sign() if step == "sign" else gradient / _l2(gradient).clamp(min=1e-12)
+        x_adv = _project(x_adv.detach() + step_size * direction, x, eps, norm)
+    return x_adv
+
+
+def _project(x_adv: Tensor, x: Tensor, eps: float, norm: str) -> Tensor:
+    if norm == "l2":
+        delta = x_adv - x
+        return (x + delta * (eps / _l2(delta).clamp(min=1e-12)).clamp(max=1)).clamp(0, 1)
+    x_adv = torch.minimum(torch.maximum(x_adv, x - eps), x + eps).clamp(0, 1)
+    # x ± eps is rounded, and may lie outside the ball by half a unit in the last place
+    return torch.where((x_adv - x).abs() > eps, torch.nextafter(x_adv, x), x_adv)
+
+
+def _random_delta(x: Tensor, eps: float, norm: str, generator: torch.Generator | None) -> Tensor:
+    if norm == "linf":
+        return (2 * torch.rand(x.shape, generator=generator).to(x) - 1) * eps
+    direction = torch.randn(x.shape, generator=generator).to(x)
+    radius = torch.rand(len(x), 1, 1, 1, generator=generator).to(x) ** (1 / x[0].numel())
+    return eps * radius * direction / _l2(direction).clamp(min=1e-12)
+
+
+def _l2(t: Tensor) -> Tensor:
+    return t.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+@torch.no_grad()
+def _score(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Per image: its cross-entropy, in fp32, raised above every other image's where it is misclassified."""
+    with torch.autocast(x.device.type, enabled=False):
+        logits = model(x).float()
+    loss = F.cross_entropy(logits, y, reduction="none").nan_to_num(1e30, 1e30)
+    return loss + (logits.argmax(1) != y) * 1e31
+
+
+def _check(x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm: str, step: str, restarts: int, random_start: bool) -> None:
+    if norm not in NORMS:
+        raise ValueError(f"norm is {norm!r}; it must be one of {', '.join(NORMS)}")
+    if step not in STEPS:
+        raise ValueError(f"step is {step!r}; it must be one of {', '.join(STEPS)}")
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"eps is {eps}; it must be at least 0, in pixel units (8/255, not 8)")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps is {eps}, more than the whole range of a pixel, [0, 1]; for 255ths write {eps:g}/255")
+    if not 0 <= step_size < float("inf"):
+        raise ValueError(f"step_size is {step_size}; it must be at least 0, in pixel units")
+    if steps < 0 or restarts < 1:
+        raise ValueError(f"steps is {steps} and restarts {restarts}; they must be at least 0 and 1")
+    if restarts > 1 and not random_start:
+        raise ValueError(f"restarts is {restarts} without random_start: every run would be the same")
+    check_pixels(x)
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y has shape {tuple(y.shape)} for {len(x)} images; it must be ({len(x)},)")
+
+
+def warn_if_masked(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    """Warn of what makes gradient attacks fail without the model being robust (Athalye et al. 2018).
+
+    Looks for an output that is a softmax, for images whose gradient is exactly zero, and for an output that changes from call to call.
+    """
+    with evaluating(model), torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        logits = model(leaf)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits.float(), y, reduction="sum"), leaf)
+        with torch.no_grad():
+            again = model(x)
+    found = []
+    if bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones_like(logits[:, 0]), atol=1e-3):
+        found.append("its output is a probability (a softmax), not logits")
+    dead = int((gradient.flatten(1).abs().amax(1) == 0).sum())
+    if dead > len(x) / 10:
+        found.append(f"the gradient of {dead} of {len(x)} images is exactly zero")
+    if not torch.allclose(logits, again, rtol=1e-2, atol=1e-3):
+        found.append("its output changes from call to call")
+    if found:
+        warnings.warn(f"robust accuracy of this model may be false: {'; '.join(found)}", stacklevel=3)

@@ -1,0 +1,228 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  help="What does an adversarially trained network look at?")  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check.")
+models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100 or folder:PATH")]
+Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
+Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
+Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
+Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
+Size = Annotated[int, typer.Option(help="resize images to this side; 0: as they are")]
+TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's")]
+TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
+Epochs = Annotated[int, typer.Option(help="0: the profile's")]
+TrainSteps = Annotated[int, typer.Option(help="PGD steps in training; 0: the profile's")]
+
+
+def plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
+
+    @wraps(command)
+    def inner(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(2) from error
+        except FloatingPointError as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return inner
+
+
+def _settings(dataset: str, models: str, **others: Any) -> Any:
+    from .study import Settings
+
+    if dataset.startswith("folder:") and dataset != "folder:":
+        dataset = f"folder:{Path(dataset.removeprefix('folder:')).expanduser().resolve()}"
+    return Settings(dataset=dataset, models=tuple(m.strip() for m in models.split(",") if m.strip()), **others)
+
+
+@app.command()
+@plainly
+def run(
+    dataset: Dataset = "fashion", profile: Profile = "quick", models: Models = "", arch: Arch = "", seed: Seed = 0, size: Size = 0,
+    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    notebooks: Annotated[str, typer.Option(help="which, by commas: 04_saturate,shuffle …; empty: all")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
+    name: Annotated[str, typer.Option(help="folder below results/; empty: made from the settings")] = "",
+) -> None:  # fmt: skip
+    """Train what is missing, execute the notebooks, write results/<run>/index.html."""
+    given = dict(_assignment(text) for text in set_ or [])
+    from . import pipeline
+
+    chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
+    pipeline.check_parameters(given, chosen)
+    settings = _settings(
+        dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs, train_steps=train_steps
+    )
+    if name and Path(name).name != name:
+        raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
+    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name)
+    typer.echo(f"{folder / 'index.html'}")
+    if not good:
+        typer.echo("atviz: not every stage went well; the page says which in red", err=True)
+        raise typer.Exit(1)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set is {text!r}; write NAME=VALUE")
+    try:
+        return name.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name.strip(), value  # a string without quotes, such as 8/255, which the check of its type will refuse or take
+
+
+@app.command()
+@plainly
+def train(
+    names: Annotated[list[str], typer.Argument(help="recipes: normal, pgd-inf-8 …")],
+    dataset: Dataset = "fashion", profile: Profile = "quick", arch: Arch = "", seed: Seed = 0, size: Size = 0,
+    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
+    devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
+) -> None:  # fmt: skip
+    """Train networks, or read them where they are trained already."""
+    from . import recipes
+    from .study import Settings, Study
+    from .train import make_fabric
+
+    base: Settings = _settings(
+        dataset, "", profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs, train_steps=train_steps
+    )
+    study = Study(base, fabric=make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes))
+    for name in names:  # refuse a wrong name before training any
+        recipes.get(name)
+    for name in names:
+        study.obtain(name)
+        typer.echo(f"{name}: clean accuracy {study.cards[name]['metrics']['clean']:.4f}, {study.folder(name)}")
+
+
+@app.command()
+@plainly
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint's folder")],
+    distortion: Annotated[str, typer.Option(help="saturate, patch_shuffle, low_pass, high_pass or random_modes")],
+    levels: Annotated[str, typer.Option(help="by commas: 0.25,4,1024")],
+    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = 0, test_limit: TestLimit = 0,
+) -> None:  # fmt: skip
+    """Print a checkpoint's accuracy under a distortion, as CSV."""
+    try:
+        values = [float(level) for level in levels.split(",")]
+    except ValueError as error:
+        raise ValueError(f"levels is {levels!r}; write numbers by commas, such as 0.25,4,1024") from error
+    from . import data, study
+    from . import evaluate as measure
+
+    model, _ = study.load_checkpoint(checkpoint)
+    images = data.load(dataset, "test", size=size or None, limit=test_limit or None, seed=seed)
+    typer.echo(measure.sweep({checkpoint.name: model}, images, {distortion: values}, seed=seed).to_csv(index=False), nl=False)
+
+
+@app.command()
+@plainly
+def report(folder: Annotated[Path, typer.Argument(help="results/<run>")]) -> None:
+    """Write a run's page again from the files that lie in its folder."""
+    from .report import write_report
+
+    typer.echo(write_report(folder))
+
+
+@app.command("notebooks", hidden=True)
+def refresh() -> None:
+    """Execute the shipped notebooks in place, for committing them."""
+    from . import pipeline
+
+    pipeline.refresh()
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets that can be named."""
+    from .data import NAMES
+
+    typer.echo("\n".join(NAMES))
+
+
+@data_app.command("fetch")
+@plainly
+def data_fetch(name: str) -> None:
+    """Download a data set, or find it in place."""
+    data_check(name)
+
+
+@data_app.command("check")
+@plainly
+def data_check(name: str) -> None:
+    """Load both splits of a data set and print what is in them."""
+    from .data import load
+
+    for split in ("train", "test"):
+        images = load(name, split)
+        n, c, h, w = images.x.shape
+        typer.echo(f"{split}: {n} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the trained networks on this machine."""
+    from . import home
+    from .checkpoints import exists, read_card
+
+    rows = []
+    for folder in sorted(p for p in (home() / "checkpoints").glob("**/*") if p.is_dir() and exists(p)):
+        card = read_card(folder)
+        rows.append((folder.name, card["recipe"]["name"], f"{card['metrics']['clean']:.4f}", str(card["seed"]), card["sha256"][:12]))
+    header = ("checkpoint", "recipe", "clean", "seed", "sha256")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows] if rows else []:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not rows:
+        typer.echo("no trained networks yet; `atviz train normal` makes one")
+
+
+@models_app.command("show")
+@plainly
+def models_show(checkpoint: Path) -> None:
+    """Print a checkpoint's card."""
+    from .checkpoints import read_card
+
+    typer.echo(json.dumps(read_card(checkpoint), indent=1, ensure_ascii=False))
+
+
+@models_app.command("verify")
+@plainly
+def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0) -> None:
+    """Check a checkpoint's hash and measure its clean accuracy again; exit 1 where it differs from the card."""
+    from . import data, study
+    from . import evaluate as measure
+
+    model, card = study.load_checkpoint(checkpoint)
+    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"], seed=card["seed"])
+    if images.digest != card["data"]["test_digest"]:
+        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
+    found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]
+    typer.echo(f"clean accuracy {found:.4f}, card {claimed:.4f}")
+    if abs(found - claimed) > 2 / len(images):  # an image may fall either way with another machine's rounding
+        sys.exit(1)

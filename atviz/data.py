@@ -1,0 +1,216 @@
+"""Data sets: uint8 images that live on the device, cut into batches and augmented there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import home, shipped
+from .imagefiles import read_folder
+
+FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d5673"
+FASHION_CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
+# name -> class of torchvision.datasets
+TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+NAMES = ["fashion", *TORCHVISION, "folder:PATH"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """A labelled set of images, all of one size.
+
+    ``x`` is (N, C, H, W) uint8, ``y`` (N,) int64 with values below ``len(classes)``.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: list[str]
+    name: str = "images"
+
+    def __post_init__(self) -> None:
+        if self.x.dtype != torch.uint8 or self.x.ndim != 4:
+            raise ValueError(f"x must be (N, C, H, W) uint8, not {tuple(self.x.shape)} {self.x.dtype}")
+        if self.y.dtype != torch.int64 or self.y.shape != self.x.shape[:1]:
+            raise ValueError(f"y must be ({len(self.x)},) int64, not {tuple(self.y.shape)} {self.y.dtype}")
+        if len(self.y) and not 0 <= int(self.y.min()) <= int(self.y.max()) < len(self.classes):
+            raise ValueError(f"labels run from {self.y.min()} to {self.y.max()}, but there are {len(self.classes)} classes")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: slice | Tensor) -> Images:
+        return replace(self, x=self.x[index], y=self.y[index])
+
+    def to(self, device: torch.device | str) -> Images:
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over shape, pixels and labels: what a result's key says of its data."""
+        sha = hashlib.sha256(str(tuple(self.x.shape)).encode())
+        sha.update(self.x.cpu().contiguous().numpy().data)
+        sha.update(self.y.cpu().contiguous().numpy().data)
+        return sha.hexdigest()
+
+    def channel_stats(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel over all pixels, in [0, 1]."""
+        counts = torch.stack([torch.bincount(c.flatten().long(), minlength=256) for c in self.x.transpose(0, 1)])
+        values = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
+        weights = counts.double() / counts.sum(1, keepdim=True)
+        mean = weights @ values
+        std = (weights @ values**2 - mean**2).clamp(min=0).sqrt()
+        return mean.tolist(), std.clamp(min=1e-6).tolist()
+
+    def sample(self, n: int, *, seed: int = 0) -> Images:
+        """``n`` images, as many of each class as possible, drawn by ``seed``, in the set's own order."""
+        return self[stratified(self.y, n, seed)]
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        augment: str | Augmentation | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield ``x`` (float32 in [0, 1]) and ``y``, on ``device`` (default: where the images are).
+
+        ``augment`` is a name of `AUGMENTATIONS` or a function ``(x uint8, generator) -> x uint8`` that draws for each image.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if isinstance(augment, str):
+            if augment not in AUGMENTATIONS:
+                raise ValueError(f"unknown augmentation {augment!r}; known are {', '.join(AUGMENTATIONS)}")
+            augment = AUGMENTATIONS[augment]
+        order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
+        for index in order.split(batch_size):
+            x, y = self.x[index.to(self.x.device)], self.y[index.to(self.y.device)]
+            if device is not None:
+                x, y = x.to(device), y.to(device)
+            if augment is not None:
+                x = augment(x, generator)
+            yield x.float() / 255, y
+
+
+Augmentation = Callable[[Tensor, torch.Generator | None], Tensor]
+
+
+def flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Mirror each image left to right with probability one half."""
+    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+
+
+def crop_flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Zero-pad by an eighth of the side (4 pixels at 32), crop back at a place of each image's own, then `flip`."""
+    n, c, h, w = x.shape
+    pad = max(h, w) // 8
+    padded = torch.nn.functional.pad(x, [pad] * 4)
+    top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(x.device)
+    rows = top[:, None] + torch.arange(h, device=x.device)
+    columns = left[:, None] + torch.arange(w, device=x.device)
+    image = torch.arange(n, device=x.device)[:, None, None, None]
+    channel = torch.arange(c, device=x.device)[:, None, None]
+    return flip(padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]], generator)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"flip": flip, "crop-flip": crop_flip}
+
+
+def stratified(y: Tensor, n: int, seed: int) -> Tensor:
+    """Sorted indices of ``n`` labels, each class's count proportional to its share, to within one."""
+    if not 1 <= n <= len(y):
+        raise ValueError(f"cannot take {n} images of {len(y)}")
+    rng = np.random.default_rng(seed)
+    labels = y.cpu().numpy()
+    rank = np.empty(len(labels))  # the place of each image within its class, as a share of the class
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        rank[members] = (rng.permutation(len(members)) + rng.random()) / len(members)
+    return torch.from_numpy(np.sort(np.argsort(rank, kind="stable")[:n]))
+
+
+def load(
+    name: str, split: str = "train", *, root: str | Path | None = None, size: int | None = None, limit: int | None = None, seed: int = 0
+) -> Images:
+    """Load one split of a data set.
+
+    Args:
+        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``
+            (torchvision's, downloaded when missing), or ``folder:PATH`` for images in ``PATH/<split>/<class>/*``.
+        split: ``train`` or ``test``.
+        root: where a local copy lies or a download goes; default ``data/downloads``.
+        size: resize the shorter side to this and crop the center square.
+        limit: that many images, stratified by class, drawn by ``seed``.
+
+    Raises:
+        ValueError: an unknown name or split, or files that cannot be read as images.
+        FileNotFoundError: a folder that is not there.
+        OSError: a download that failed.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}; it must be at least 1 pixel")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1 image")
+    check_name(name)
+    if name.startswith("folder:"):
+        # the limit is applied before any file is decoded
+        pixels, labels, classes = read_folder(
+            Path(name.removeprefix("folder:")), split, size=size, cache=home() / "data" / "cache",
+            choose=lambda y: stratified(torch.from_numpy(y), min(limit, len(y)), seed).numpy() if limit else np.arange(len(y)),
+        )  # fmt: skip
+        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, name)
+    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else home() / "data" / "downloads")
+    if limit:
+        images = images.sample(min(limit, len(images)), seed=seed)
+    return _resized(images, size) if size else images
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError, with the nearest right name, unless `load` knows ``name``."""
+    if name in NAMES or (name.startswith("folder:") and name != "folder:"):
+        return
+    near = get_close_matches(name, NAMES, 1, 0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
+    raise ValueError(f"unknown data set {name!r}; {hint}")
+
+
+def _embedded(split: str) -> Images:
+    path = shipped("data", "fashion", "fashion.npz")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != FASHION_SHA256:
+        raise ValueError(f"{path} is damaged: its SHA-256 is {found}, not {FASHION_SHA256}")
+    with np.load(path) as arrays:
+        x, y = arrays[f"{split}_x"], arrays[f"{split}_y"]
+    return Images(torch.from_numpy(x)[:, None], torch.from_numpy(y.astype(np.int64)), FASHION_CLASSES, "fashion")
+
+
+def _torchvision(name: str, split: str, root: Path) -> Images:
+    from torchvision import datasets
+
+    dataset = getattr(datasets, TORCHVISION[name])
+    try:
+        source = dataset(root, train=split == "train", download=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong checksum is a RuntimeError
+        raise OSError(f"{name} is not complete in {root} and could not be downloaded ({error}); put its files there or name their folder as root") from error
+    x = torch.as_tensor(source.data)
+    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
+    return Images(x.contiguous(), torch.as_tensor(source.targets).long(), list(source.classes), name)
+
+
+def _resized(images: Images, size: int) -> Images:
+    from torchvision.transforms.v2 import functional as F
+
+    return replace(images, x=F.center_crop(F.resize(images.x, [size], antialias=True), [size, size]))

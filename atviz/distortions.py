@@ -1,0 +1,140 @@
+"""Distortions x → x on (N, C, H, W) images, on any device and any floating type; the random ones draw for each image.
+
+A random distortion takes a ``torch.Generator``; one on the CPU gives the same images whatever device they are on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .models import check_images
+
+
+def saturate(x: Tensor, level: float) -> Tensor:
+    """sign(2x−1)·|2x−1|^(2/level)/2 + 1/2: 2 is the identity, below it the image greys, toward ∞ it turns binary.
+
+    Not color saturation. Level 0 is the constant 1/2 and ∞ the pure binarization. Every image keeps its shape and type.
+
+    Raises:
+        ValueError: a level that is negative or NaN.
+
+    Source: Zhang & Zhu 2019, section 3.2.
+    """
+    check_images(x)
+    if not level >= 0:
+        raise ValueError(f"saturation level is {level}; it must be at least 0 (2 leaves the image as it is)")
+    if level == 0:
+        return torch.full_like(x, 0.5)
+    signed = 2 * x - 1
+    return signed.sign() * signed.abs() ** (2 / level) / 2 + 0.5
+
+
+def patch_counts(height: int, width: int, most: int = 8) -> list[int]:
+    """The k from 2 to ``most`` for which `patch_shuffle` can cut an image of this size into k × k patches."""
+    return [k for k in range(2, most + 1) if height % k == 0 and width % k == 0]
+
+
+def patch_shuffle(x: Tensor, k: int, *, generator: torch.Generator | None = None) -> Tensor:
+    """Cut each image into k × k patches and permute them, each image by a permutation of its own.
+
+    Raises:
+        ValueError: a k that does not divide both sides.
+
+    Source: Zhang & Zhu 2019, section 3.2.
+    """
+    check_images(x)
+    n, c, h, w = x.shape
+    if k < 1 or int(k) != k or h % k or w % k:
+        right = [d for d in range(1, min(h, w) + 1) if h % d == 0 and w % d == 0]
+        raise ValueError(f"images of {h}x{w} pixels cannot be cut into {k}x{k} patches; k can be {', '.join(map(str, right))}")
+    k = int(k)
+    order = _rand(n, k * k, generator=generator).argsort(1).to(x.device)
+    patches = x.reshape(n, c, k, h // k, k, w // k).permute(0, 2, 4, 1, 3, 5).reshape(n, k * k, c, h // k, w // k)
+    patches = patches[torch.arange(n, device=x.device)[:, None], order]
+    return patches.reshape(n, k, k, c, h // k, w // k).permute(0, 3, 1, 4, 2, 5).reshape(n, c, h, w)
+
+
+def low_pass(x: Tensor, radius: float) -> Tensor:
+    """Keep the Fourier modes at most ``radius`` cycles per image from zero frequency, drop the rest.
+
+    ``low_pass(x, r) + high_pass(x, r) = x``. Not clamped to [0, 1]. Half-precision images are filtered in fp32.
+
+    Raises:
+        ValueError: a radius that is negative or NaN.
+
+    Source: Zhang & Zhu 2019, section 3.2, which gives no radius; sweep it.
+    """
+    return _filter(x, _distance(x, radius) <= radius)
+
+
+def high_pass(x: Tensor, radius: float) -> Tensor:
+    """Drop the Fourier modes at most ``radius`` cycles per image from zero frequency, keep the rest; see `low_pass`."""
+    return _filter(x, _distance(x, radius) > radius)
+
+
+def random_modes(x: Tensor, p: float, *, generator: torch.Generator | None = None) -> Tensor:
+    """Drop every Fourier mode with probability ``p``, drawn anew for each image and shared by its channels.
+
+    A mode and its conjugate fall together, so that the image stays real. Not clamped to [0, 1].
+
+    Raises:
+        ValueError: a p outside [0, 1].
+
+    Source: Zhang & Zhu 2019, section 3.2.
+    """
+    check_images(x)
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is {p}; a probability must be in [0, 1]")
+    n, _, h, w = x.shape
+    mode = torch.arange(h * w).view(h, w)
+    conjugate = mode.roll((-1, -1), (0, 1)).flip(0, 1)  # the mode at (−u, −v)
+    drawn = _rand(n, h * w, generator=generator)[:, torch.minimum(mode, conjugate)]
+    return _filter(x, (drawn >= p)[:, None].to(x.device))
+
+
+def _filter(x: Tensor, keep: Tensor) -> Tensor:
+    exact = x if x.dtype == torch.float64 else x.float()
+    return torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
+
+
+def _distance(x: Tensor, radius: float) -> Tensor:
+    check_images(x)
+    if not radius >= 0:
+        raise ValueError(f"radius is {radius}; it must be at least 0 cycles per image")
+    h, w = x.shape[-2:]
+    # float64: an exact distance on the boundary must not fall to rounding
+    v, u = torch.fft.fftfreq(h, 1 / h, dtype=torch.float64), torch.fft.fftfreq(w, 1 / w, dtype=torch.float64)
+    return torch.hypot(v[:, None], u[None, :]).to(x.device)
+
+
+def _rand(*shape: int, generator: torch.Generator | None) -> Tensor:
+    return torch.rand(*shape, generator=generator, device=generator.device if generator else None)
+
+
+# What a sweep can name: function, its level's keyword, whether it draws at random, and what the level is called on an axis.
+DISTORTIONS: dict[str, tuple[Callable[..., Tensor], str, bool, str]] = {
+    "saturate": (saturate, "level", False, "saturation level (2 = original)"),
+    "patch_shuffle": (patch_shuffle, "k", True, "k (image cut into k × k patches)"),
+    "low_pass": (low_pass, "radius", False, "radius kept (cycles per image)"),
+    "high_pass": (high_pass, "radius", False, "radius removed (cycles per image)"),
+    "random_modes": (random_modes, "p", True, "probability that a mode is removed"),
+}
+
+
+def named(name: str, level: float, *, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """One of `DISTORTIONS` at a level, as a function of images alone.
+
+    What is random is drawn from ``seed``, image after image: batches of any size, in the same order, give the same images.
+    """
+    if name not in DISTORTIONS:
+        near = get_close_matches(name, DISTORTIONS, 1, 0.4)
+        raise ValueError(f"unknown distortion {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DISTORTIONS)}"))
+    function, keyword, is_random, _ = DISTORTIONS[name]
+    if is_random:
+        return partial(function, generator=torch.Generator().manual_seed(seed), **{keyword: level})
+    return partial(function, **{keyword: level})

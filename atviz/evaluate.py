@@ -1,0 +1,256 @@
+"""Measurement: accuracy, robust accuracy, and accuracy under distortions, with intervals, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from . import saliency
+from .attacks import warn_if_masked
+from .data import Images
+from .distortions import DISTORTIONS, named
+from .models import bf16_is_faster, evaluating, fast_autocast, fingerprint, predict
+from .records import Store, cell
+
+Z95 = 1.959963984540054
+Distortion = Callable[[Tensor], Tensor]
+# distortion -> levels of one of `distortions.DISTORTIONS`, or level -> a function of one's own
+Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion; (nan, nan) where n is 0."""
+    if n == 0:
+        return float("nan"), float("nan")
+    p, z2 = successes / n, Z95**2
+    center, half = p + z2 / (2 * n), Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, float((center - half) / (1 + z2 / n))), min(1.0, float((center + half) / (1 + z2 / n)))
+
+
+def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), batch_size: int = 500) -> dict[str, float]:
+    """Share of images whose label is among the model's ``topk`` likeliest classes.
+
+    Returns ``top1`` (and the like), each with ``top1_low`` and ``top1_high``, its 95 % Wilson interval, and ``n``.
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    if not topk or not all(1 <= k <= len(images.classes) for k in topk):
+        raise ValueError(f"topk is {tuple(topk)}; each must be between 1 and the {len(images.classes)} classes")
+    hits = predict(model, images.batches(batch_size, device=_device(model)), topk=max(topk)) == images.y.cpu()[:, None]
+    row: dict[str, float] = {"n": len(images)}
+    for k in topk:
+        count = int(hits[:, :k].any(1).sum())
+        row[f"top{k}"] = count / len(images)
+        row[f"top{k}_low"], row[f"top{k}_high"] = wilson(count, len(images))
+    return row
+
+
+def robust_accuracy(
+    model: nn.Module, images: Images, *, attack: Callable[..., Tensor], batch_size: int = 250, bf16: bool | None = None, store: Store | None = None
+) -> dict[str, Any]:
+    """Accuracy under an attack ``(model, x, y) -> x_adv``, such as ``partial(attacks.pgd, eps=8/255, step_size=2/255, steps=40)``.
+
+    The attack runs in bfloat16 where the hardware is faster for it (``bf16`` overrides); its success is judged in fp32. Warns when
+    something hides the gradient.
+
+    Returns ``clean`` and ``robust`` accuracy, ``defense_success`` (the share of correctly classified images that stay so),
+    each with ``_low`` and ``_high``; ``n``, ``n_correct``; and ``survived``, (n,) bool, for paired comparison.
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    device = _device(model)
+    bf16 = bf16_is_faster(device) if bf16 is None else bf16
+
+    def run() -> list[int]:
+        x, y = next(images.batches(min(batch_size, 64), device=device))
+        warn_if_masked(model, x, y)
+        attacked = ((_attack(attack, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
+        return predict(model, attacked)[:, 0].tolist()
+
+    keyed = isinstance(attack, partial) and not attack.args and all(isinstance(v, str | int | float | bool) for v in attack.keywords.values())
+    key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16}
+    if keyed:
+        key["attack"] = {"name": f"{attack.func.__module__}.{attack.func.__qualname__}", **attack.keywords}  # type: ignore[attr-defined]
+    y = images.y.cpu().numpy()
+    survived = np.array(cell(store if keyed else None, key, run)) == y
+    correct = _predictions(model, images, store) == y
+    n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
+    row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
+    for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
+        row[name] = count / of if of else float("nan")
+        row[f"{name}_low"], row[f"{name}_high"] = wilson(count, of)
+    return row
+
+
+def _attack(attack: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tensor, bf16: bool) -> Tensor:
+    with fast_autocast(x.device) if bf16 else torch.autocast(x.device.type, enabled=False):
+        return attack(model, x, y)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which images each model classifies rightly, as they are and under each distortion: all arrays are (n,) bool."""
+
+    clean: dict[str, np.ndarray]
+    distorted: dict[tuple[str, str, float], np.ndarray]  # (model, distortion, level)
+
+
+def outcomes(
+    models: Mapping[str, nn.Module], images: Images, distortions: Distortions, *, seed: int = 0, batch_size: int = 500, store: Store | None = None
+) -> Outcomes:
+    """Classify every image, clean and under every distortion, with every model; all models see the same distorted images.
+
+    Args:
+        distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for functions of one's own,
+            ``{"negative": {1: lambda x: 1 - x}}``. The latter are never read from the store: a function has no name to keep them by.
+
+    Raises:
+        ValueError: an unknown distortion, a level it refuses, or no images.
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    x = next(images.batches(1))[0]
+    for name, levels in distortions.items():  # refuse everything before measuring anything
+        for level in levels:
+            (levels[level] if isinstance(levels, Mapping) else named(name, level))(x)
+    y = images.y.cpu().numpy()
+    clean = {m: _predictions(model, images, store, batch_size=batch_size) == y for m, model in models.items()}
+    distorted = {}
+    for name, levels in distortions.items():
+        for level in levels:
+            own = levels[level] if isinstance(levels, Mapping) else None
+            for m, model in models.items():
+                found = _predictions(model, images, store, name, level, seed, own, batch_size)
+                distorted[m, name, float(level)] = found == y
+    return Outcomes(clean, distorted)
+
+
+def _predictions(
+    model: nn.Module, images: Images, store: Store | None, name: str = "clean", level: float = 0, seed: int = 0, own: Distortion | None = None,
+    batch_size: int = 500,
+) -> np.ndarray:  # fmt: skip
+    def run() -> list[int]:
+        distort = own or (named(name, level, seed=seed) if name != "clean" else lambda x: x)
+        batches = images.batches(batch_size, device=_device(model))
+        return predict(model, ((distort(x), y) for x, y in batches))[:, 0].tolist()
+
+    is_random = name in DISTORTIONS and DISTORTIONS[name][2]
+    key = {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None}
+    key |= {"model": fingerprint(model), "images": images.digest}
+    return np.array(cell(None if own else store, key, run))
+
+
+def table(results: Outcomes) -> pd.DataFrame:
+    """One row a model × distortion × level.
+
+    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them), ``n_correct`` (images the
+    model classifies rightly undistorted), ``acc_on_correct`` (the share of those that it still does when distorted, pooled over
+    the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its 95 % Wilson interval).
+    """
+    rows = []
+    for (model, distortion, level), right in results.distorted.items():
+        correct = results.clean[model]
+        both, n_correct = int((correct & right).sum()), int(correct.sum())
+        low, high = wilson(both, n_correct)
+        rows.append(
+            {
+                "model": model, "distortion": distortion, "level": level, "n": len(right), "top1": float(right.mean()),
+                "n_correct": n_correct, "acc_on_correct": both / n_correct if n_correct else float("nan"), "ci_low": low, "ci_high": high,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sweep(
+    models: Mapping[str, nn.Module], images: Images, distortions: Distortions, *, seed: int = 0, batch_size: int = 500, store: Store | None = None
+) -> pd.DataFrame:
+    """`table` of `outcomes`: accuracy of each model under each distortion at each level."""
+    return table(outcomes(models, images, distortions, seed=seed, batch_size=batch_size, store=store))
+
+
+def paired_difference(
+    a: np.ndarray, b: np.ndarray, *, given_a: np.ndarray | None = None, given_b: np.ndarray | None = None, seed: int = 0, resamples: int = 10_000
+) -> tuple[float, float, float]:
+    """Share of ``a`` minus share of ``b`` on the same images, with the 95 % percentile interval of a paired bootstrap.
+
+    All arguments are (n,) bool, one value an image. With ``given_a``, the share of ``a`` is taken among those images only: with
+    a model's clean successes this is its accuracy on correct. Resampling images with replacement is drawing the counts of the
+    16 joint outcomes from a multinomial, which is what is done.
+    """
+    n = len(a)
+    given_a, given_b = (np.ones(n, bool) if g is None else g for g in (given_a, given_b))
+    if not n or not len(b) == len(given_a) == len(given_b) == n:
+        raise ValueError(f"paired outcomes must be of the same images, not of {n}, {len(b)}, {len(given_a)} and {len(given_b)}")
+    joint = np.bincount(8 * given_a + 4 * (a & given_a) + 2 * given_b + (b & given_b), minlength=16)
+    cells = np.arange(16)
+
+    def difference(counts: np.ndarray) -> np.ndarray:
+        of_a, hit_a, of_b, hit_b = (counts @ ((cells & bit) > 0) for bit in (8, 4, 2, 1))
+        with np.errstate(invalid="ignore"):
+            return hit_a / of_a - hit_b / of_b
+
+    drawn = difference(np.random.default_rng(seed).multinomial(n, joint / n, size=resamples))
+    if np.isnan(drawn).all():
+        return float("nan"), float("nan"), float("nan")
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(difference(joint)), float(low), float(high)
+
+
+def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
+    """Accuracy on correct of ``model`` minus that of ``baseline`` on the same images: a row a distortion × level.
+
+    Columns: ``distortion``, ``level``, ``model``, ``baseline``, ``difference``, ``ci_low``, ``ci_high`` (95 %, paired), ``n``.
+    """
+    for name in (model, baseline):
+        if name not in results.clean:
+            raise ValueError(f"no outcomes for model {name!r}; there are some for {', '.join(results.clean)}")
+    rows = []
+    for distortion, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
+        a, b = results.distorted[model, distortion, level], results.distorted[baseline, distortion, level]
+        value, low, high = paired_difference(a, b, given_a=results.clean[model], given_b=results.clean[baseline])
+        rows.append(
+            {"distortion": distortion, "level": level, "model": model, "baseline": baseline, "difference": value, "ci_low": low, "ci_high": high, "n": len(a)}
+        )
+    return pd.DataFrame(rows)
+
+
+def saliency_scores(model: nn.Module, images: Images, *, batch_size: int = 100, store: Store | None = None) -> dict[str, np.ndarray]:
+    """Numbers of each image's Grad map for its true class, (n,) each.
+
+    ``sparsity`` (`saliency.gini`) and ``edges`` (`saliency.edge_agreement`).
+    """
+
+    def run() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {"sparsity": [], "edges": []}
+        for x, y in images.batches(batch_size, device=_device(model)):
+            maps = saliency.grad(model, x, y)
+            found["sparsity"] += saliency.gini(maps).tolist()
+            found["edges"] += saliency.edge_agreement(maps, x).tolist()
+        return found
+
+    key = {"measure": "saliency", "method": "grad", "model": fingerprint(model), "images": images.digest}
+    return {name: np.array(values) for name, values in cell(store, key, run).items()}
+
+
+@torch.no_grad()
+def true_probability(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
+    """Probability that a model gives to the label of each image: (N, C, H, W) and (N,) → (N,)."""
+    with evaluating(model):
+        return model(x).float().softmax(1).gather(1, y[:, None])[:, 0].cpu().numpy()
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of (n,) values with its 95 % normal interval, mean ± 1.96 · s/√n."""
+    mean, half = float(np.mean(values)), Z95 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return mean, mean - half, mean + half
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))

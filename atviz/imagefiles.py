@@ -1,0 +1,114 @@
+"""Folders of image files: every file decoded to RGB in parallel, or refused by name; the result cached."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SPLIT_FOLDERS = {"train": ["train"], "test": ["test", "val"]}
+BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+
+
+def read_folder(
+    root: Path, split: str, *, size: int | None, cache: Path, choose: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read ``root/<split>/<class>/*`` as pixels (N, 3, H, W) uint8, labels (N,) int64 and class names.
+
+    ``choose`` takes all labels and returns the indices of the files to decode. The arrays are cached in ``cache`` under the
+    names, sizes and times of those files.
+    """
+    files, labels, classes = _list(root.expanduser(), split)
+    chosen = choose(labels)
+    files, labels = [files[i] for i in chosen], labels[chosen]
+    key = hashlib.sha256(repr((str(root.resolve()), split, size, [(p, s, t) for p, s, t in files])).encode()).hexdigest()[:20]
+    cached = cache / f"{root.name}-{split}-{key}.npy"
+    if cached.is_file():
+        return np.load(cached), labels, classes
+    pixels = _decode_all([Path(path) for path, _, _ in files], size)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_suffix(f".{os.getpid()}.npy")
+    np.save(partial, pixels)
+    partial.replace(cached)
+    return pixels, labels, classes
+
+
+def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarray, list[str]]:
+    """(path, bytes, time) of every image file of the split, its label, and the classes of all splits."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; folder:PATH wants images in PATH/train/<class>/ and PATH/test/<class>/")
+    here = next((root / name for name in SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
+    if here is None:
+        wanted = " or ".join(SPLIT_FOLDERS[split])
+        raise FileNotFoundError(f"{root} has no folder {wanted} (it has {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'})")
+    if (here / "val_annotations.txt").is_file():
+        raise ValueError(f"{here} is Tiny ImageNet's flat layout, whose labels are in val_annotations.txt: it cannot be read as a folder of classes")
+    splits = [root / name for names in SPLIT_FOLDERS.values() for name in names if (root / name).is_dir()]
+    classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir()})
+    files: list[tuple[str, int, int]] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        entries = os.scandir(here / name) if (here / name).is_dir() else []
+        found = sorted((e.path, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if Path(e.name).suffix.lower() in SUFFIXES)
+        files += found
+        labels += [label] * len(found)
+    if not files:
+        raise ValueError(f"{here} holds no images; they must lie in {here}/<class>/ and end in {', '.join(sorted(SUFFIXES))}")
+    return files, np.array(labels, dtype=np.int64), classes
+
+
+def _decode_all(paths: list[Path], size: int | None) -> np.ndarray:
+    def attempt(path: Path) -> np.ndarray | str:
+        try:
+            return decode(path, size)
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on damaged files
+            return f"{path} ({'not an image' if isinstance(error, UnidentifiedImageError) else error})"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
+        decoded = list(tqdm(pool.map(attempt, paths), total=len(paths), desc="decoding", unit=" images", leave=False))
+    broken = [d for d in decoded if isinstance(d, str)]
+    if broken:
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise ValueError(f"{len(broken)} of {len(paths)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}")
+    images = [d for d in decoded if isinstance(d, np.ndarray)]
+    shapes = Counter(image.shape[:2] for image in images)
+    if len(shapes) > 1:
+        common = ", ".join(f"{w}x{h}" for (h, w), _ in shapes.most_common(3))
+        raise ValueError(f"the images have {len(shapes)} sizes ({common} the most common); give size= to bring them to one square")
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+
+
+def decode(path: Path, size: int | None = None) -> np.ndarray:
+    """One image file as (H, W, 3) uint8, turned as its EXIF data says.
+
+    16-bit grey is scaled to 8 bits, transparency composited on white, grey and CMYK turned into RGB.
+
+    Raises:
+        ValueError: an empty file, or floating-point pixels, whose range is unknown.
+        OSError: a file that is damaged or no image.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError("empty file")
+    with Image.open(path) as opened:
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, of unknown range")
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
+        wide = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray(np.round(wide.clip(0, 65535) / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image)
+    image = image.convert("RGB")
+    if size is not None:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)

@@ -1,0 +1,223 @@
+"""Networks whose first layer normalizes: pixels in [0, 1] go in, logits come out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
+
+# name -> block, blocks per stage, default base width
+ARCHITECTURES: dict[str, tuple[type[BasicBlock | Bottleneck], list[int], int]] = {
+    "small": (BasicBlock, [1, 1, 1], 16),
+    "resnet18": (BasicBlock, [2, 2, 2, 2], 64),
+    "resnet50": (Bottleneck, [3, 4, 6, 3], 64),
+    "resnet101": (Bottleneck, [3, 4, 23, 3], 64),
+}
+
+
+class Normalize(nn.Module):
+    """(x − mean) / std per channel; ``mean`` and ``std`` are buffers, in [0, 1] units."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class ResNet(nn.Module):
+    """He et al.'s residual network of any base width, with torchvision's blocks and parameter names.
+
+    Stage i has ``blocks[i]`` blocks of ``width·2^i`` channels and, from the second on, halves the side. The small-image stem
+    is one 3×3 convolution; the large one is ImageNet's 7×7, stride 2, with max-pooling.
+    """
+
+    def __init__(self, block: type[BasicBlock | Bottleneck], blocks: list[int], width: int, in_channels: int, num_classes: int, small_stem: bool) -> None:
+        super().__init__()
+        stem = dict(kernel_size=3, padding=1) if small_stem else dict(kernel_size=7, stride=2, padding=3)
+        self.conv1 = nn.Conv2d(in_channels, width, bias=False, **stem)  # type: ignore[arg-type]
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, 1)
+        channels = width
+        self.stages = [f"layer{i + 1}" for i in range(len(blocks))]
+        for i, (stage, count) in enumerate(zip(self.stages, blocks, strict=True)):
+            layers: list[nn.Module] = []
+            for j in range(count):
+                stride, planes = (2 if i and not j else 1), width * 2**i
+                shortcut = None
+                if stride != 1 or channels != planes * block.expansion:
+                    shortcut = nn.Sequential(conv1x1(channels, planes * block.expansion, stride), nn.BatchNorm2d(planes * block.expansion))
+                layers.append(block(channels, planes, stride, shortcut))
+                channels = planes * block.expansion
+            self.add_module(stage, nn.Sequential(*layers))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+def parse(arch: str) -> tuple[type[BasicBlock | Bottleneck], list[int], int]:
+    """Block, blocks per stage and base width of ``resnet18``, ``small-w32`` and the like; ValueError for an unknown name."""
+    match = re.fullmatch(r"(.+?)(?:-w([1-9]\d*))?", arch)
+    name = match[1] if match else arch
+    if not match or name not in ARCHITECTURES:
+        near = get_close_matches(name, ARCHITECTURES, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ARCHITECTURES)}, each also with a base width (resnet18-w16)"
+        raise ValueError(f"unknown architecture {arch!r}; {hint}")
+    block, blocks, width = ARCHITECTURES[name]
+    return block, blocks, int(match[2] or width)
+
+
+def build(
+    arch: str,
+    *,
+    num_classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    small_stem: bool | None = None,
+) -> nn.Module:
+    """Build a network that takes x (N, in_channels, H, W) in [0, 1] and returns logits (N, num_classes).
+
+    Args:
+        arch: ``small`` (three residual blocks, base width 16), ``resnet18``, ``resnet50``, ``resnet101``; ``-wN`` sets the base width.
+        image_size: up to 64 pixels the stem is one 3×3 convolution without pooling, unless ``small_stem`` says otherwise.
+        mean, std: the normalizing layer's, per channel, in [0, 1] units; default 0 and 1.
+        weights: a safetensors file or state_dict to start from, or ``imagenet`` for torchvision's. A last layer made for
+            another number of classes is left out, so that a new head is fitted.
+
+    Raises:
+        ValueError: an unknown architecture, a mean or std of the wrong length, or weights that do not fit.
+    """
+    block, blocks, width = parse(arch)
+    mean, std = [0.0] * in_channels if mean is None else mean, [1.0] * in_channels if std is None else std
+    if len(mean) != in_channels or len(std) != in_channels:
+        raise ValueError(f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels")
+    stem = image_size <= 64 if small_stem is None else small_stem
+    network = ResNet(block, blocks, width, in_channels, num_classes, stem)
+    model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    if weights is not None:
+        _fill(model, arch, weights)
+    return model
+
+
+def _fill(model: nn.Sequential, arch: str, weights: str | Path) -> None:
+    state = _imagenet(arch) if str(weights) == "imagenet" else read_state(Path(weights))
+    # a bare network's parameters, or those of a whole model with its normalizing layer
+    target: nn.Module = model if any(name.startswith("network.") for name in state) else model.network
+    own = target.state_dict()
+    head = {name for name in state if name.split(".")[-2:-1] == ["fc"] and name in own and own[name].shape != state[name].shape}
+    wrong = [name for name in state if name not in head and (name not in own or own[name].shape != state[name].shape)]
+    absent = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if wrong or absent:
+        what = f"{wrong[0]} has no place in" if wrong else f"{absent[0]} is missing for"
+        raise ValueError(f"{weights} does not fit {arch}: {what} it ({len(wrong)} such tensors too many or misshapen, {len(absent)} missing)")
+    target.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items() if name not in head}, strict=False)
+
+
+def _imagenet(arch: str) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    if arch not in ("resnet18", "resnet50", "resnet101"):
+        raise ValueError(f"there are no ImageNet weights for {arch!r}; there are for resnet18, resnet50 and resnet101")
+    return get_model_weights(arch)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a state_dict saved by torch, without ``module.`` and ``_orig_mod.`` prefixes.
+
+    Nothing but tensors is ever unpickled.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no weights at {path}")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)
+    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the names and values of all parameters and buffers: what a result's key says of its model."""
+    sha = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """``model`` in eval mode; afterwards, also after an exception, every module is back in the mode it was in."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
+    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, judged in eval mode and fp32."""
+    found = []
+    with evaluating(model):
+        for x, _ in batches:
+            # gradients are off for this forward pass alone: the batches may come from an attack
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+                found.append(model(x).topk(topk).indices.cpu())
+    return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
+
+
+def check_images(x: Tensor) -> None:
+    """ValueError unless ``x`` is (N, C, H, W) and floating-point."""
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"x must be (N, C, H, W) floating-point, not {tuple(x.shape)} {x.dtype}")
+
+
+def check_pixels(x: Tensor) -> None:
+    """ValueError unless ``x`` is (N, C, H, W), floating-point and within [0, 1] up to 1e-6."""
+    check_images(x)
+    if x.numel():
+        low, high = x.aminmax()
+        if not (low >= -1e-6 and high <= 1 + 1e-6):
+            raise ValueError(f"pixels run from {low:.4g} to {high:.4g}; they must be in [0, 1]: normalization is the model's first layer")
+
+
+def bf16_is_faster(device: torch.device) -> bool:
+    """Whether this hardware multiplies bfloat16 natively: CUDA from compute capability 8 on, CPUs with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probes = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile")]
+    return device.type == "cpu" and any(probe() for probe in probes if probe)
+
+
+def fast_autocast(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where `bf16_is_faster`, else a context that changes nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_faster(device))

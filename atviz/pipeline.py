@@ -1,0 +1,228 @@
+"""Runs the notebooks headlessly, stage by stage, each stage once for what it depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from . import __version__, home, shipped
+from .study import Settings, Study
+
+QUIET = ["--log-level=ERROR"]  # ipykernel warns at every start that it listens on loopback
+SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that every notebook has
+
+
+def notebooks() -> list[Path]:
+    """The notebooks that come with atviz, in reading order."""
+    return sorted(shipped("notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def choose(names: Sequence[str]) -> list[Path]:
+    """The notebooks of these names (``04_saturate``, ``04`` or ``saturate``), all for none; ValueError for an unknown one."""
+    known = {path.stem: path for path in notebooks()}
+    short = {part: stem for stem in known for part in (stem, *stem.split("_", 1))}
+    for name in names:
+        if name not in short:
+            near = get_close_matches(name, short, 1, 0.4)
+            raise ValueError(f"unknown notebook {name!r}; " + (f"did you mean {short[near[0]]!r}?" if near else f"known are {', '.join(known)}"))
+    return sorted(known[short[name]] for name in names) or list(known.values())
+
+
+def parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values of a notebook's cell tagged ``parameters``, which holds literals alone."""
+    import nbformat
+
+    cells = [c for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{notebook.name} has {len(cells)} cells tagged parameters; it must have one")
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            raise ValueError(f"{notebook.name}: {ast.unparse(node)!r} is not a parameter; write name = literal")
+        found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_parameters(given: dict[str, Any], chosen: Sequence[Path]) -> None:
+    """ValueError, with the nearest right name, unless each value fits a parameter of one of the notebooks.
+
+    A whole number stands for a float, too. Parameters of `Settings` have options of their own and are refused here.
+    """
+    known: dict[str, Any] = {}
+    for path in chosen:
+        known |= {name: default for name, default in parameters(path).items() if name not in SHARED}
+    for name, value in given.items():
+        if name in SHARED:
+            raise ValueError(f"{name!r} is an option of its own; write --{name.replace('_', '-')}")
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.4)
+            places = ", ".join(path.stem for path in chosen)
+            raise ValueError(f"unknown parameter {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"{places} have {', '.join(sorted(known)) or 'none'}"))
+        if not _fits(value, known[name]):
+            raise ValueError(f"parameter {name} is {value!r}, a {type(value).__name__}; it must be a {_kind(known[name])}, such as {known[name]!r}")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, list):
+        # any of the default's elements sets the kind; whole numbers may stand among floats
+        kind = next((e for e in default if isinstance(e, float)), default[0] if default else None)
+        return isinstance(value, list) and all(kind is None or _fits(e, kind) for e in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _kind(default: Any) -> str:
+    return f"list of {type(default[0]).__name__}" if isinstance(default, list) and default else type(default).__name__
+
+
+def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "") -> tuple[Path, bool]:
+    """Train what is missing, execute the notebooks, and write the report.
+
+    A stage that was done with the same settings, data, networks, notebook and package is not done again. The folder
+    ``results/<name>/`` gets the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``run.json`` and ``index.html``.
+
+    Args:
+        chosen: notebooks, default all.
+        given: values of the notebooks' own parameters, such as ``{"levels": [4.0, 1024.0]}``.
+
+    Returns:
+        the folder, and whether every stage went well.
+
+    Raises:
+        ValueError: an unknown or ill-typed parameter, before anything is done.
+    """
+    from .report import write_report
+
+    chosen, given = list(chosen) or notebooks(), given or {}
+    check_parameters(given, chosen)
+    study = Study(settings)
+    folder = home() / "results" / (name or default_name(settings))
+    record = _read(folder / "run.json")
+    record |= {"settings": asdict(settings), "version": __version__, "order": [path.stem for path in chosen]}
+    stages = record.setdefault("stages", {})
+    began = time.perf_counter()
+    if _train(study, stages):
+        common = {"networks": {n: study.cards[n]["sha256"] for n in settings.models}, "test": study.test_images.digest, "package": _package_digest()}
+        for path in chosen:
+            values = _values(path, settings, given, folder)
+            key = hashlib.sha256(json.dumps([common, values, path.read_text()], sort_keys=True).encode()).hexdigest()
+            target = folder / "notebooks" / path.name
+            if stages.get(path.stem, {}).get("key") == key and target.is_file():
+                print(f"{path.stem}: unchanged")
+                continue
+            stages[path.stem] = {"status": "cut off"}
+            _save(folder, record)
+            stages[path.stem] = _execute(path, target, values) | {"key": key}
+            if stages[path.stem]["status"] != "done":
+                del stages[path.stem]["key"]
+            _save(folder, record)
+    record["seconds"] = time.perf_counter() - began
+    _save(folder, record)
+    write_report(folder)
+    wanted = ["train", *record["order"]]
+    return folder, all(stages.get(stage, {}).get("status") == "done" for stage in wanted)
+
+
+def default_name(settings: Settings) -> str:
+    """The name of a run whose settings are these: profile and data set, and a few letters of a hash where more was chosen."""
+    plain = Settings(dataset=settings.dataset, profile=settings.profile)
+    digest = "" if settings == plain else "-" + hashlib.sha256(repr(settings).encode()).hexdigest()[:6]
+    return f"{settings.profile}-{Path(settings.dataset.removeprefix('folder:')).name}{digest}"
+
+
+def _train(study: Study, stages: dict[str, Any]) -> bool:
+    start = time.perf_counter()
+    try:
+        study.models  # noqa: B018  trains what is missing
+    except FloatingPointError as error:
+        stages["train"] = {"status": "failed", "error": str(error)}
+        return False
+    stages["train"] = {"status": "done", "seconds": time.perf_counter() - start}
+    return True
+
+
+def _values(notebook: Path, settings: Settings, given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    own = parameters(notebook)
+    values = asdict(settings) | {"models": list(settings.models), "out": str(folder)} | given
+    return {name: values[name] for name in own if name in values}
+
+
+def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, Any]:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    folder = target.parent.parent
+    for old in (*folder.glob(f"figures/{notebook.stem}_*"), *folder.glob(f"tables/{notebook.stem}_*"), *folder.glob(f"findings/{notebook.stem}.json")):
+        old.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # the kernel inherits these: no progress bars among the outputs, and the same folders as this process
+    os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
+    start = time.perf_counter()
+    bar = {"desc": notebook.stem, "disable": None}
+    try:
+        papermill.execute_notebook(notebook, target, values, kernel_name="python3", progress_bar=bar, cwd=str(Path.cwd()), extra_arguments=QUIET)
+        return {"status": "done", "seconds": time.perf_counter() - start}
+    except PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue} (cell {error.cell_index})"
+    except Exception as error:  # a kernel that died, a disk that is full: the other notebooks still run
+        reason = "".join(traceback.format_exception_only(error)).strip()
+    finally:
+        del os.environ["TQDM_DISABLE"]
+    print(f"{notebook.stem} failed: {reason}")
+    return {"status": "failed", "seconds": time.perf_counter() - start, "error": reason}
+
+
+def _package_digest() -> str:
+    sha = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _save(folder: Path, record: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "run.json.partial"
+    partial.write_text(json.dumps(record, indent=1))
+    partial.replace(folder / "run.json")
+
+
+def source_digest(notebook: Any) -> str:
+    """SHA-256 over a notebook's code cells: its outputs are of this code, or older."""
+    return hashlib.sha256("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode()).hexdigest()
+
+
+def refresh() -> None:
+    """Execute the shipped notebooks in place with their own defaults, and stamp them with the digest of their code."""
+    import nbformat
+    import papermill
+
+    os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
+    for path in notebooks():
+        executed = papermill.execute_notebook(path, None, kernel_name="python3", progress_bar={"desc": path.stem, "disable": None}, extra_arguments=QUIET)
+        notebook = nbformat.read(path, as_version=4)
+        for mine, done in zip(notebook.cells, executed.cells, strict=True):
+            if mine.cell_type == "code":
+                mine.outputs, mine.execution_count = done.outputs, done.execution_count
+            mine.metadata.pop("papermill", None)
+        notebook.metadata = {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"}, "atviz": {"source_sha256": source_digest(notebook)},
+        }  # fmt: skip
+        nbformat.write(notebook, path)

@@ -1,0 +1,241 @@
+"""Figures: functions of rows and of images, drawn in one style. Nothing is measured here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from torch import Tensor
+
+STYLE: dict[str, Any] = {
+    "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#555555",
+    "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5.5, "figure.facecolor": "white", "image.interpolation": "nearest",
+    "svg.hashsalt": "atviz", "figure.constrained_layout.use": True,
+}  # fmt: skip
+
+# Okabe & Ito's palette, safe for color-blind readers; one color for each kind of training, paler for a smaller eps
+KINDS = {
+    "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
+    "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"),
+}  # fmt: skip
+FULL_STRENGTH = {"pgd-inf": 8 / 255, "fgsm": 8 / 255, "pgd-l2": 1.2}
+
+
+def look(model: str) -> dict[str, Any]:
+    """Color, marker and line style of a model: the same in every figure, told apart in greyscale by the marker."""
+    match = re.fullmatch(r"(.*?)-(\d+(?:\.\d+)?)", model)
+    kind = match[1] if match and match[1] in KINDS else model
+    color, marker, line = KINDS.get(kind, ("#000000", "X", "-"))
+    if match and kind in FULL_STRENGTH:
+        number = float(match[2])
+        eps = number / 255 if kind != "pgd-l2" and "." not in match[2] else number / (10 if kind == "pgd-l2" and "." not in match[2] else 1)
+        strength = 0.35 + 0.65 * min(1.0, eps / FULL_STRENGTH[kind])
+        color = mpl.colors.to_hex([1 - strength * (1 - c) for c in to_rgb(color)])
+    return {"color": color, "marker": marker, "linestyle": line}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in `STYLE`, whatever the caller's own settings are."""
+
+    @wraps(draw)
+    def inner(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": mpl.rcParams["backend"]}):
+            figure = draw(*args, **kwargs)
+            figure.canvas.draw()  # lays out under this style
+            return figure
+
+    return inner
+
+
+@styled
+def accuracy_bars(rows: pd.DataFrame, *, ylabel: str = "accuracy (%)") -> Figure:
+    """Bars with intervals. Rows: ``model``, ``measure``, ``value``, ``ci_low``, ``ci_high`` (shares)."""
+    measures, names = list(dict.fromkeys(rows.measure)), list(dict.fromkeys(rows.model))
+    figure = Figure(figsize=(max(5.5, 1.6 * len(measures) + 0.5 * len(names) + 1.5), 3.4))
+    ax = figure.add_subplot()
+    width = 0.8 / len(names)
+    for i, name in enumerate(names):
+        part = rows[rows.model == name].set_index("measure").loc[measures]
+        at = np.arange(len(measures)) + (i - (len(names) - 1) / 2) * width
+        errors = np.clip([part.value - part.ci_low, part.ci_high - part.value], 0, None) * 100
+        bars = ax.bar(at, part.value * 100, width * 0.92, label=name, color=look(name)["color"], yerr=errors, ecolor="#333333", capsize=2.5)
+        ax.bar_label(bars, fmt="%.1f", fontsize=8.5, padding=2)
+    ax.set_xticks(range(len(measures)), measures)
+    ax.set_ylabel(ylabel)
+    ax.set_ylim(0, 112)
+    ax.set_yticks(range(0, 101, 20))
+    ax.grid(axis="x", visible=False)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(names), 6))
+    return figure
+
+
+@styled
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Test accuracy after every epoch. Rows: ``model``, ``epoch``, ``clean``, ``robust`` (shares; robust may be missing)."""
+    figure = Figure(figsize=(8, 3.2))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for name in dict.fromkeys(history.model):
+        part = history[history.model == name]
+        left.plot(part.epoch, part.clean * 100, label=name, **look(name))
+        if part.robust.notna().any():
+            right.plot(part.epoch, part.robust.astype(float) * 100, **look(name))
+    left.set(title="on clean test images", xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
+    right.set(title="under PGD at the training eps (a sample)", xlabel="epoch")
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure
+
+
+@styled
+def distortion_curves(
+    rows: pd.DataFrame, *, xlabel: str, log: bool = False, original: float | None = None, chance: float | None = None, title: str = ""
+) -> Figure:
+    """Accuracy on correct against level, a line a model with its 95 % band. Rows as `evaluate.table`, of one distortion.
+
+    ``log`` spaces the levels by their logarithm; ``original`` marks the level that changes nothing; ``chance`` the accuracy of guessing.
+    """
+    figure = Figure(figsize=(6.4, 3.8))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name].sort_values("level")
+        ax.plot(part.level, part.acc_on_correct * 100, label=name, **look(name))
+        ax.fill_between(part.level, part.ci_low * 100, part.ci_high * 100, color=look(name)["color"], alpha=0.18, linewidth=0)
+    levels = sorted(set(rows.level))
+    if log:
+        ax.set_xscale("log", base=2)
+    ax.set_xticks(levels, [f"{level:g}" for level in levels])
+    ax.minorticks_off()
+    if original is not None:
+        ax.axvline(original, color="#999999", linewidth=1, linestyle=":")
+        ax.annotate("original", (original, 2), xytext=(3, 0), textcoords="offset points", fontsize=8.5, color="#666666")
+    if chance is not None:
+        ax.axhline(chance * 100, color="#999999", linewidth=1, linestyle=":")
+        ax.annotate("chance", (levels[-1], chance * 100), xytext=(0, 2), textcoords="offset points", fontsize=8.5, color="#666666", ha="right")
+    ax.set(xlabel=xlabel, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 102), title=title)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure
+
+
+@styled
+def difference_bars(rows: pd.DataFrame, *, label: str, xlabel: str, ylabel: str = "") -> Figure:
+    """Differences with 95 % intervals, a row each. Rows as `evaluate.differences`; ``label`` names the column that tells the rows apart."""
+    figure = Figure(figsize=(6.4, 0.7 + 0.32 * len(rows)))
+    ax = figure.add_subplot()
+    at = np.arange(len(rows))[::-1]
+    color = np.where(rows.ci_low > 0, KINDS["pgd-inf"][0], np.where(rows.ci_high < 0, KINDS["normal"][0], "#777777"))
+    ax.hlines(at, rows.ci_low * 100, rows.ci_high * 100, color=color, linewidth=2)
+    ax.scatter(rows.difference * 100, at, color=color, zorder=3, s=26)
+    ax.axvline(0, color="#555555", linewidth=1)
+    ax.set_yticks(at, [f"{value:g}" if isinstance(value, float) else str(value) for value in rows[label]])
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.6, len(rows) - 0.4))
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+@styled
+def image_grid(rows: Sequence[tuple[str, Tensor | Sequence[Tensor]]], columns: Sequence[str], *, note: str = "") -> Figure:
+    """Images in rows and columns, shown clipped to [0, 1]. ``rows``: a label and one (C, H, W) for each column."""
+    figure, axes = _panel(len(rows), len(columns))
+    for i, (label, images) in enumerate(rows):
+        for j, image in enumerate(images):
+            _show(axes[i, j], image)
+        axes[i, 0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6)
+    for ax, title in zip(axes[0], columns, strict=True):
+        ax.set_title(title, fontsize=9.5)
+    if note:
+        figure.supxlabel(note, fontsize=9, color="#555555")
+    return figure
+
+
+@styled
+def saliency_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str], *, scale: str = "map") -> Figure:
+    """Images above, below them each model's saliency: Σ_channels |map|, grey, white is strong.
+
+    Args:
+        images: (N, C, H, W); maps: model → a tensor like it.
+        scale: ``map`` clips each map at its own 99th percentile; ``shared`` at one value for the whole figure, the 99th percentile
+            of all maps, so that magnitudes can be compared. The figure says which.
+    """
+    if scale not in ("map", "shared"):
+        raise ValueError(f"scale is {scale!r}; it must be map or shared")
+    magnitude = {name: m.abs().sum(1).cpu().numpy() for name, m in maps.items()}
+    top = np.percentile(np.stack(list(magnitude.values())), 99) if scale == "shared" else None
+    figure, axes = _panel(1 + len(maps), len(images))
+    for j, image in enumerate(images):
+        _show(axes[0, j], image)
+        axes[0, j].set_title(titles[j], fontsize=9.5)
+        for i, values in enumerate(magnitude.values(), start=1):
+            limit = np.percentile(values[j], 99) if top is None else top
+            axes[i, j].imshow(values[j], cmap="gray", vmin=0, vmax=max(float(limit), 1e-30))
+    for ax, name in zip(axes[:, 0], ["image", *maps], strict=True):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6, color=look(name)["color"] if name in maps else "black")
+    said = "each map clipped at its own 99th percentile" if top is None else "all maps on one scale, clipped at the 99th percentile of all"
+    figure.supxlabel(said, fontsize=9, color="#555555")
+    return figure
+
+
+@styled
+def score_boxes(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Distributions over images, a panel a measure. Rows: ``model``, ``measure``, ``value``, one an image."""
+    figure = Figure(figsize=(4.1 * len(titles), 3.1))
+    names = list(dict.fromkeys(rows.model))
+    for ax, (measure, title) in zip(np.atleast_1d(figure.subplots(1, len(titles))), titles.items(), strict=True):
+        values = [rows[(rows.model == name) & (rows.measure == measure)].value.to_numpy() for name in names]
+        boxes = ax.boxplot(values, tick_labels=names, patch_artist=True, widths=0.55, showfliers=False, medianprops={"color": "black"})
+        for box, name in zip(boxes["boxes"], names, strict=True):
+            box.set(facecolor=look(name)["color"], alpha=0.75)
+        ax.set_ylabel(title)
+        ax.grid(axis="x", visible=False)
+        if len(names) > 4:
+            ax.tick_params(axis="x", labelrotation=40)
+    return figure
+
+
+@styled
+def probability_strip(images: Tensor, probability: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
+    """Images side by side, under each the probability of its true class by every model: model → (len(images),)."""
+    figure = Figure(figsize=(max(6.0, 1.75 * len(images)), 3.2))
+    axes = figure.subplots(2, len(images), height_ratios=[1.35, 1], squeeze=False)
+    names = list(probability)
+    for j, image in enumerate(images):
+        _show(axes[0, j], image)
+        axes[0, j].set_title(titles[j], fontsize=9.5)
+        ax = axes[1, j]
+        at = np.arange(len(names))[::-1]
+        ax.barh(at, [100 * probability[name][j] for name in names], color=[look(name)["color"] for name in names])
+        ax.set_yticks(at, names if j == 0 else [""] * len(names))
+        ax.set(xlim=(0, 100), xticks=[0, 50, 100])
+        ax.grid(axis="y", visible=False)
+    figure.supxlabel("probability of the true class (%)", fontsize=9.5)
+    return figure
+
+
+def _panel(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    side = min(1.15, 11 / columns)
+    figure = Figure(figsize=(side * columns + 1.3, (side + 0.05) * rows + 0.6))
+    axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+    return figure, axes
+
+
+def _show(ax: Axes, image: Tensor) -> None:
+    pixels = image.detach().float().clamp(0, 1).cpu().numpy()
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)

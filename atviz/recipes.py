@@ -1,0 +1,135 @@
+"""How a model is trained (recipes) and how much of the work is done (profiles), as data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a model's training but the data, the architecture and the seed."""
+
+    name: str
+    attack: str = "none"  # "none" | "fgsm" | "pgd"
+    norm: str = "linf"  # "linf" | "l2"
+    eps: float = 0.0  # radius of the threat model; pixels are in [0, 1]
+    step_size: float = 0.0
+    steps: int = 0
+    step: str = "sign"  # "sign" | "gradient"
+    random_start: bool = False
+    mix: bool = False  # clean and adversarial batches in turn, instead of adversarial ones only
+    stop_at: float | None = None  # stop when the clean test accuracy reaches this
+    epochs: int = 30
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"  # "one-cycle" | "step"
+    milestones: tuple[int, ...] = ()  # "step": the rate falls to a tenth after each of these epochs
+    augment: str | None = "crop-flip"
+
+    @property
+    def adversarial(self) -> bool:
+        return self.attack != "none"
+
+    @property
+    def title(self) -> str:
+        """The threat model in words, for labels: ``PGD L∞ ε=8/255, 20 steps``."""
+        if not self.adversarial:
+            return self.name
+        eps = f"{self.eps * 255:.3g}/255" if self.norm == "linf" else f"{self.eps:.3g}"
+        norm = "L∞" if self.norm == "linf" else "L2"
+        return f"FGSM ε={eps}" if self.attack == "fgsm" else f"PGD {norm} ε={eps}, {self.steps} steps"
+
+
+# The models of Zhang & Zhu (2019), section 4, at the scale of their large images.
+PAPER_MODELS = [
+    "pgd-inf-8", "pgd-inf-4", "pgd-inf-2", "pgd-inf-1", "pgd-l2-12", "pgd-l2-8", "pgd-l2-4", "fgsm-8", "fgsm-4", "normal", "underfit",
+]  # fmt: skip
+
+
+def get(name: str, **changes: Any) -> Recipe:
+    """The recipe of a name, with ``changes`` to its fields.
+
+    ``normal``, ``underfit`` and, with an eps that the name states, ``fgsm-E``, ``pgd-inf-E`` and ``pgd-l2-E``. For L∞ a whole
+    number counts 255ths (``pgd-inf-8``: 8/255) and a decimal is in pixel units (``pgd-inf-0.1``); for L2 it is always in pixel
+    units. PGD takes 20 sign steps of eps/2 (``pgd-inf-1``: of eps), and for L2 of eps/2 255ths, with eps counted tenfold where
+    it is a decimal: the paper divides its radii by ten for small images and keeps the steps.
+
+    Raises:
+        ValueError: an unknown name or field, or an eps that is not positive.
+
+    Source: Zhang & Zhu 2019, section 4 and the authors' code.
+    """
+    unknown = sorted(set(changes) - {field.name for field in fields(Recipe)})
+    if unknown:
+        raise ValueError(f"a recipe has no field {unknown[0]!r}; it has {', '.join(field.name for field in fields(Recipe))}")
+    return replace(_named(name), **changes)
+
+
+def _named(name: str) -> Recipe:
+    if name in ("normal", "underfit"):
+        return Recipe(name)
+    match = re.fullmatch(r"(fgsm|pgd-inf|pgd-l2)-(\d+(?:\.\d+)?)", name)
+    if not match or float(match[2]) == 0:
+        near = get_close_matches(name, PAPER_MODELS, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "known are normal, underfit, fgsm-E, pgd-inf-E and pgd-l2-E with an eps above 0, as in pgd-inf-8"
+        raise ValueError(f"unknown recipe {name!r}; {hint}")
+    kind, number, whole = match[1], float(match[2]), "." not in match[2]
+    if kind == "pgd-l2":
+        step_size = (number if whole else 10 * number) / 2 / 255
+        return Recipe(name, attack="pgd", norm="l2", eps=number, step_size=step_size, steps=20)
+    eps = number / 255 if whole else number
+    if eps > 1:
+        raise ValueError(f"{name!r} states an eps of {eps:.3g}, larger than the range of a pixel, 1; a whole number counts 255ths")
+    if kind == "fgsm":
+        return Recipe(name, attack="fgsm", eps=eps, step_size=eps, steps=1)
+    return Recipe(name, attack="pgd", eps=eps, step_size=eps if name == "pgd-inf-1" else eps / 2, steps=20)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of the work is done."""
+
+    name: str
+    arch: str
+    train_limit: int | None  # images; None: all
+    test_limit: int | None
+    epochs: int
+    train_steps: int  # PGD steps in training
+    eval_steps: int  # PGD steps in measuring robustness
+    saliency_images: int  # images behind each saliency number
+    smooth_copies: int  # noisy copies of SmoothGrad
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in [
+        Profile("smoke", "small-w4", 400, 100, 1, 1, 2, 16, 4),
+        Profile("quick", "small", 10_000, 2_000, 8, 5, 20, 200, 50),
+        Profile("full", "resnet18", None, None, 30, 20, 40, 1_000, 100),
+    ]
+}
+
+FASHION_EPS = 0.1  # the usual radius for Fashion-MNIST; 8/255 for everything in color
+
+
+def profile(name: str) -> Profile:
+    """The profile of a name; ValueError, with the nearest right one, for an unknown name."""
+    if name not in PROFILES:
+        near = get_close_matches(name, PROFILES, 1, 0.4)
+        raise ValueError(f"unknown profile {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(PROFILES)}"))
+    return PROFILES[name]
+
+
+def eval_eps(dataset: str) -> float:
+    """The L∞ radius at which robustness on a data set is measured."""
+    return FASHION_EPS if dataset.startswith("fashion") else 8 / 255
+
+
+def default_models(dataset: str) -> list[str]:
+    """The three models of the main comparison."""
+    return ["normal", "underfit", f"pgd-inf-{FASHION_EPS}" if dataset.startswith("fashion") else "pgd-inf-8"]

@@ -1,0 +1,46 @@
+"""Results on disk: one readable JSON file for each cell of work, found again by what the work depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Store:
+    """A folder of records. ``computed`` and ``read`` count what this process did and what it found done."""
+
+    folder: Path
+    computed: int = field(default=0, init=False)
+    read: int = field(default=0, init=False)
+
+    def cell(self, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+        """The value kept under ``key``; when there is none, ``compute()``, which is kept.
+
+        ``key`` and value must be JSON. A file that was damaged is computed again.
+        """
+        text = json.dumps(key, sort_keys=True)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+        try:
+            value = json.loads(path.read_text())["value"]
+            self.read += 1
+            return value
+        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            pass
+        value = compute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"key": key, "value": value}))
+        partial.replace(path)
+        self.computed += 1
+        return value
+
+
+def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+    """`Store.cell`, or just the computation where nothing is kept."""
+    return compute() if store is None else store.cell(key, compute)

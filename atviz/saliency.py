@@ -1,0 +1,126 @@
+"""Saliency maps: what a small change of each pixel does to the score of a class. Each returns a tensor shaped like ``x``."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .models import check_pixels, evaluating
+
+SCORES = ("log_prob", "logit", "loss")
+
+
+def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> Tensor:
+    """The gradient ∂S_y/∂x of each image's score (Simonyan et al. 2014).
+
+    Args:
+        model: [0, 1] → logits; evaluated in eval mode and left as it was.
+        x: (N, C, H, W) in [0, 1].
+        y: (N,) the class whose score is taken.
+        score: ``log_prob`` (log p_y, Zhang & Zhu 2019), ``logit`` (f_y) or ``loss`` (cross-entropy, −log p_y).
+
+    Raises:
+        ValueError: an unknown score, or pixels outside [0, 1].
+    """
+    _check(x, score)
+    with evaluating(model):
+        return _gradient(model, x, y, score)
+
+
+def smooth_grad(
+    model: nn.Module, x: Tensor, y: Tensor, *, n: int = 100, sigma: float = 0.1, score: str = "log_prob", chunk: int | None = None, seed: int = 0
+) -> Tensor:
+    """The mean of `grad` over ``n`` noisy copies of each image (Smilkov et al. 2017).
+
+    The noise is Gaussian with standard deviation sigma · (x_max − x_min), the range taken per image. It is drawn from ``seed``
+    and the image's own pixels: neither the chunk nor the rest of the batch changes an image's map, beyond rounding.
+
+    Args:
+        chunk: copies times images in one forward pass; default 256.
+
+    Raises:
+        ValueError: as `grad`; an n below 1 or a negative sigma.
+    """
+    _check(x, score)
+    if n < 1 or not sigma >= 0:
+        raise ValueError(f"n is {n} and sigma {sigma}; they must be at least 1 and 0")
+    chunk = 256 if chunk is None else chunk
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}; it must be at least 1")
+    maps = torch.zeros_like(x)
+    with evaluating(model):
+        for i, image in enumerate(x):
+            pixels = image.detach().float().cpu().contiguous().numpy()
+            generator = torch.Generator().manual_seed(zlib.crc32(pixels.tobytes(), seed & 0xFFFFFFFF))
+            spread = sigma * (image.max() - image.min())
+            for start in range(0, n, chunk):
+                copies = min(chunk, n - start)
+                # one draw for each copy: a larger tensor would be filled in another order
+                noise = torch.stack([torch.randn(image.shape, generator=generator) for _ in range(copies)]).to(image)
+                maps[i] += _gradient(model, image + spread * noise, y[i].expand(copies), score).sum(0)
+    return maps / n
+
+
+def _gradient(model: nn.Module, x: Tensor, y: Tensor, score: str) -> Tensor:
+    leaf = x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        logits = model(leaf).float()
+        if score == "logit":
+            total = logits.gather(1, y[:, None]).sum()
+        else:
+            loss = F.cross_entropy(logits, y, reduction="sum")
+            total = loss if score == "loss" else -loss
+    return torch.autograd.grad(total, leaf)[0]
+
+
+def _check(x: Tensor, score: str) -> None:
+    if score not in SCORES:
+        raise ValueError(f"score is {score!r}; it must be one of {', '.join(SCORES)}")
+    check_pixels(x)
+
+
+def magnitude(maps: Tensor) -> Tensor:
+    """Σ_channels |map|: (N, C, H, W) → (N, H, W)."""
+    return maps.abs().sum(1)
+
+
+def gini(maps: Tensor) -> Tensor:
+    """Sparsity of each map's magnitude, (N,): 0 where all pixels count alike, toward 1 where one pixel counts alone.
+
+    Source: Hurley & Rickard 2009.
+    """
+    values = magnitude(maps).flatten(1).double().sort(1).values
+    count = values.shape[1]
+    rank = torch.arange(1, count + 1, device=values.device, dtype=torch.float64)
+    total = values.sum(1)
+    gini = ((2 * rank - count - 1) * values).sum(1) / (count * total.clamp(min=1e-300))
+    return torch.where(total > 0, gini, 0)
+
+
+def edge_agreement(maps: Tensor, x: Tensor) -> Tensor:
+    """Spearman's rank correlation, (N,), of each map's magnitude with the edges of its image.
+
+    The edges are the Sobel gradient's magnitude of the channel mean, borders replicated. A constant map or image gives 0.
+    """
+    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=x.device)
+    grey = F.pad(x.float().mean(1, keepdim=True), [1] * 4, mode="replicate")
+    edges = F.conv2d(grey, torch.stack([kernel, kernel.T])[:, None]).norm(dim=1)
+    return rank_correlation(magnitude(maps).flatten(1), edges.flatten(1))
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's correlation of each row of two (N, P) tensors, ties ranked by their mean; 0 where a row is constant."""
+    ra, rb = (_ranks(t.double()) for t in (a, b))
+    ra, rb = ra - ra.mean(1, keepdim=True), rb - rb.mean(1, keepdim=True)
+    norm = ra.norm(dim=1) * rb.norm(dim=1)
+    return torch.where(norm > 0, (ra * rb).sum(1) / norm.clamp(min=1e-300), 0)
+
+
+def _ranks(t: Tensor) -> Tensor:
+    ordered = t.sort(1).values.contiguous()
+    below = torch.searchsorted(ordered, t.contiguous(), right=False)
+    upto = torch.searchsorted(ordered, t.contiguous(), right=True)
+    return (below + upto - 1).double() / 2
