@@ -61,7 +61,9 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"{folder} has a card but no {WEIGHTS}")
     found = _sha256(weights)
     if found != card["sha256"]:
-        raise ValueError(f"{weights} is not what its card describes: SHA-256 {found[:12]}…, not {card['sha256'][:12]}…; train it again or fetch it again")
+        raise ValueError(
+            f"{weights} is not what its card describes: SHA-256 {found[:12]}…, not {card['sha256'][:12]}…; train it again or fetch it again"
+        )
     return load_file(weights), card
 
 

@@ -72,7 +72,16 @@ def run(
     chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
     pipeline.check_parameters(given, chosen)
     settings = _settings(
-        dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs, train_steps=train_steps
+        dataset,
+        models,
+        profile=profile,
+        arch=arch,
+        seed=seed,
+        size=size,
+        train_limit=train_limit,
+        test_limit=test_limit,
+        epochs=epochs,
+        train_steps=train_steps,
     )
     if name and Path(name).name != name:
         raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
@@ -109,7 +118,16 @@ def train(
     from .train import make_fabric
 
     base: Settings = _settings(
-        dataset, "", profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs, train_steps=train_steps
+        dataset,
+        "",
+        profile=profile,
+        arch=arch,
+        seed=seed,
+        size=size,
+        train_limit=train_limit,
+        test_limit=test_limit,
+        epochs=epochs,
+        train_steps=train_steps,
     )
     study = Study(base, fabric=make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes))
     for name in names:  # refuse a wrong name before training any
@@ -136,7 +154,7 @@ def evaluate(
     from . import evaluate as measure
 
     model, _ = study.load_checkpoint(checkpoint)
-    images = data.load(dataset, "test", size=size or None, limit=test_limit or None, seed=seed)
+    images = data.load(dataset, "test", size=size or None, limit=test_limit or None)
     typer.echo(measure.sweep({checkpoint.name: model}, images, {distortion: values}, seed=seed).to_csv(index=False), nl=False)
 
 
@@ -219,7 +237,7 @@ def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0
     from . import evaluate as measure
 
     model, card = study.load_checkpoint(checkpoint)
-    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"], seed=card["seed"])
+    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"])
     if images.digest != card["data"]["test_digest"]:
         raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
     found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]

@@ -204,7 +204,9 @@ def _torchvision(name: str, split: str, root: Path) -> Images:
     try:
         source = dataset(root, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong checksum is a RuntimeError
-        raise OSError(f"{name} is not complete in {root} and could not be downloaded ({error}); put its files there or name their folder as root") from error
+        raise OSError(
+            f"{name} is not complete in {root} and could not be downloaded ({error}); put its files there or name their folder as root"
+        ) from error
     x = torch.as_tensor(source.data)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
     return Images(x.contiguous(), torch.as_tensor(source.targets).long(), list(source.classes), name)

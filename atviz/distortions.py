@@ -133,7 +133,9 @@ def named(name: str, level: float, *, seed: int = 0) -> Callable[[Tensor], Tenso
     """
     if name not in DISTORTIONS:
         near = get_close_matches(name, DISTORTIONS, 1, 0.4)
-        raise ValueError(f"unknown distortion {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DISTORTIONS)}"))
+        raise ValueError(
+            f"unknown distortion {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DISTORTIONS)}")
+        )
     function, keyword, is_random, _ = DISTORTIONS[name]
     if is_random:
         return partial(function, generator=torch.Generator().manual_seed(seed), **{keyword: level})

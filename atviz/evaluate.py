@@ -16,22 +16,13 @@ from . import saliency
 from .attacks import warn_if_masked
 from .data import Images
 from .distortions import DISTORTIONS, named
+from .intervals import paired_difference, wilson
 from .models import bf16_is_faster, evaluating, fast_autocast, fingerprint, predict
 from .records import Store, cell
 
-Z95 = 1.959963984540054
 Distortion = Callable[[Tensor], Tensor]
 # distortion -> levels of one of `distortions.DISTORTIONS`, or level -> a function of one's own
 Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a proportion; (nan, nan) where n is 0."""
-    if n == 0:
-        return float("nan"), float("nan")
-    p, z2 = successes / n, Z95**2
-    center, half = p + z2 / (2 * n), Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, float((center - half) / (1 + z2 / n))), min(1.0, float((center + half) / (1 + z2 / n)))
 
 
 def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), batch_size: int = 500) -> dict[str, float]:
@@ -53,7 +44,13 @@ def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), ba
 
 
 def robust_accuracy(
-    model: nn.Module, images: Images, *, attack: Callable[..., Tensor], batch_size: int = 250, bf16: bool | None = None, store: Store | None = None
+    model: nn.Module,
+    images: Images,
+    *,
+    attack: Callable[..., Tensor],
+    batch_size: int = 250,
+    bf16: bool | None = None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     """Accuracy under an attack ``(model, x, y) -> x_adv``, such as ``partial(attacks.pgd, eps=8/255, step_size=2/255, steps=40)``.
 
@@ -74,7 +71,9 @@ def robust_accuracy(
         attacked = ((_attack(attack, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
         return predict(model, attacked)[:, 0].tolist()
 
-    keyed = isinstance(attack, partial) and not attack.args and all(isinstance(v, str | int | float | bool) for v in attack.keywords.values())
+    keyed = (
+        isinstance(attack, partial) and not attack.args and all(isinstance(v, str | int | float | bool) for v in attack.keywords.values())
+    )
     key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16}
     if keyed:
         key["attack"] = {"name": f"{attack.func.__module__}.{attack.func.__qualname__}", **attack.keywords}  # type: ignore[attr-defined]
@@ -103,7 +102,13 @@ class Outcomes:
 
 
 def outcomes(
-    models: Mapping[str, nn.Module], images: Images, distortions: Distortions, *, seed: int = 0, batch_size: int = 500, store: Store | None = None
+    models: Mapping[str, nn.Module],
+    images: Images,
+    distortions: Distortions,
+    *,
+    seed: int = 0,
+    batch_size: int = 500,
+    store: Store | None = None,
 ) -> Outcomes:
     """Classify every image, clean and under every distortion, with every model; all models see the same distorted images.
 
@@ -169,38 +174,16 @@ def table(results: Outcomes) -> pd.DataFrame:
 
 
 def sweep(
-    models: Mapping[str, nn.Module], images: Images, distortions: Distortions, *, seed: int = 0, batch_size: int = 500, store: Store | None = None
+    models: Mapping[str, nn.Module],
+    images: Images,
+    distortions: Distortions,
+    *,
+    seed: int = 0,
+    batch_size: int = 500,
+    store: Store | None = None,
 ) -> pd.DataFrame:
     """`table` of `outcomes`: accuracy of each model under each distortion at each level."""
     return table(outcomes(models, images, distortions, seed=seed, batch_size=batch_size, store=store))
-
-
-def paired_difference(
-    a: np.ndarray, b: np.ndarray, *, given_a: np.ndarray | None = None, given_b: np.ndarray | None = None, seed: int = 0, resamples: int = 10_000
-) -> tuple[float, float, float]:
-    """Share of ``a`` minus share of ``b`` on the same images, with the 95 % percentile interval of a paired bootstrap.
-
-    All arguments are (n,) bool, one value an image. With ``given_a``, the share of ``a`` is taken among those images only: with
-    a model's clean successes this is its accuracy on correct. Resampling images with replacement is drawing the counts of the
-    16 joint outcomes from a multinomial, which is what is done.
-    """
-    n = len(a)
-    given_a, given_b = (np.ones(n, bool) if g is None else g for g in (given_a, given_b))
-    if not n or not len(b) == len(given_a) == len(given_b) == n:
-        raise ValueError(f"paired outcomes must be of the same images, not of {n}, {len(b)}, {len(given_a)} and {len(given_b)}")
-    joint = np.bincount(8 * given_a + 4 * (a & given_a) + 2 * given_b + (b & given_b), minlength=16)
-    cells = np.arange(16)
-
-    def difference(counts: np.ndarray) -> np.ndarray:
-        of_a, hit_a, of_b, hit_b = (counts @ ((cells & bit) > 0) for bit in (8, 4, 2, 1))
-        with np.errstate(invalid="ignore"):
-            return hit_a / of_a - hit_b / of_b
-
-    drawn = difference(np.random.default_rng(seed).multinomial(n, joint / n, size=resamples))
-    if np.isnan(drawn).all():
-        return float("nan"), float("nan"), float("nan")
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return float(difference(joint)), float(low), float(high)
 
 
 def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
@@ -216,7 +199,16 @@ def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
         a, b = results.distorted[model, distortion, level], results.distorted[baseline, distortion, level]
         value, low, high = paired_difference(a, b, given_a=results.clean[model], given_b=results.clean[baseline])
         rows.append(
-            {"distortion": distortion, "level": level, "model": model, "baseline": baseline, "difference": value, "ci_low": low, "ci_high": high, "n": len(a)}
+            {
+                "distortion": distortion,
+                "level": level,
+                "model": model,
+                "baseline": baseline,
+                "difference": value,
+                "ci_low": low,
+                "ci_high": high,
+                "n": len(a),
+            }
         )
     return pd.DataFrame(rows)
 
@@ -244,12 +236,6 @@ def true_probability(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
     """Probability that a model gives to the label of each image: (N, C, H, W) and (N,) → (N,)."""
     with evaluating(model):
         return model(x).float().softmax(1).gather(1, y[:, None])[:, 0].cpu().numpy()
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of (n,) values with its 95 % normal interval, mean ± 1.96 · s/√n."""
-    mean, half = float(np.mean(values)), Z95 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return mean, mean - half, mean + half
 
 
 def _device(model: nn.Module) -> torch.device:

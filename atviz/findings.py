@@ -63,10 +63,14 @@ class Finding:
     @property
     def clause(self) -> str:
         """The finding in words; it changes when a number does."""
-        verdict = {"agrees": "as Zhang & Zhu report", "disagrees": "unlike Zhang & Zhu", "undecided": "too uncertain to hold against Zhang & Zhu"}
+        verdict = {
+            "agrees": "as Zhang & Zhu report",
+            "disagrees": "unlike Zhang & Zhu",
+            "undecided": "too uncertain to hold against Zhang & Zhu",
+        }
         low, high = (self._number(v, signed=True) for v in (self.ci_low, self.ci_high))
         change = f"{self._number(self.difference, signed=True)} [{low}, {high}]"
-        return f"{self.label} {self._value(self.normal)} → {self._value(self.adversarial)} ({change}, {verdict[self.verdict]})"
+        return f"{self.label}: {self._value(self.normal)} → {self._value(self.adversarial)} ({change}, {verdict[self.verdict]})"
 
     def row(self) -> dict[str, Any]:
         """The finding with its verdict, as a row of a table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,15 +48,19 @@ def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarra
     here = next((root / name for name in SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
     if here is None:
         wanted = " or ".join(SPLIT_FOLDERS[split])
-        raise FileNotFoundError(f"{root} has no folder {wanted} (it has {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'})")
+        raise FileNotFoundError(
+            f"{root} has no folder {wanted} (it has {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'})"
+        )
     if (here / "val_annotations.txt").is_file():
-        raise ValueError(f"{here} is Tiny ImageNet's flat layout, whose labels are in val_annotations.txt: it cannot be read as a folder of classes")
+        raise ValueError(
+            f"{here} is Tiny ImageNet's flat layout, whose labels are in val_annotations.txt: it cannot be read as a folder of classes"
+        )
     splits = [root / name for names in SPLIT_FOLDERS.values() for name in names if (root / name).is_dir()]
     classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir()})
     files: list[tuple[str, int, int]] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        entries = os.scandir(here / name) if (here / name).is_dir() else []
+        entries: Iterable[os.DirEntry[str]] = os.scandir(here / name) if (here / name).is_dir() else []
         found = sorted((e.path, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if Path(e.name).suffix.lower() in SUFFIXES)
         files += found
         labels += [label] * len(found)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,9 @@ class ResNet(nn.Module):
     is one 3×3 convolution; the large one is ImageNet's 7×7, stride 2, with max-pooling.
     """
 
-    def __init__(self, block: type[BasicBlock | Bottleneck], blocks: list[int], width: int, in_channels: int, num_classes: int, small_stem: bool) -> None:
+    def __init__(
+        self, block: type[BasicBlock | Bottleneck], blocks: list[int], width: int, in_channels: int, num_classes: int, small_stem: bool
+    ) -> None:
         super().__init__()
         stem = dict(kernel_size=3, padding=1) if small_stem else dict(kernel_size=7, stride=2, padding=3)
         self.conv1 = nn.Conv2d(in_channels, width, bias=False, **stem)  # type: ignore[arg-type]
@@ -127,14 +130,16 @@ def build(
 def _fill(model: nn.Sequential, arch: str, weights: str | Path) -> None:
     state = _imagenet(arch) if str(weights) == "imagenet" else read_state(Path(weights))
     # a bare network's parameters, or those of a whole model with its normalizing layer
-    target: nn.Module = model if any(name.startswith("network.") for name in state) else model.network
+    target: Any = model if any(name.startswith("network.") for name in state) else model.network
     own = target.state_dict()
     head = {name for name in state if name.split(".")[-2:-1] == ["fc"] and name in own and own[name].shape != state[name].shape}
     wrong = [name for name in state if name not in head and (name not in own or own[name].shape != state[name].shape)]
     absent = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     if wrong or absent:
         what = f"{wrong[0]} has no place in" if wrong else f"{absent[0]} is missing for"
-        raise ValueError(f"{weights} does not fit {arch}: {what} it ({len(wrong)} such tensors too many or misshapen, {len(absent)} missing)")
+        raise ValueError(
+            f"{weights} does not fit {arch}: {what} it ({len(wrong)} such tensors too many or misshapen, {len(absent)} missing)"
+        )
     target.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items() if name not in head}, strict=False)
 
 

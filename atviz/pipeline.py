@@ -33,7 +33,9 @@ def choose(names: Sequence[str]) -> list[Path]:
     for name in names:
         if name not in short:
             near = get_close_matches(name, short, 1, 0.4)
-            raise ValueError(f"unknown notebook {name!r}; " + (f"did you mean {short[near[0]]!r}?" if near else f"known are {', '.join(known)}"))
+            raise ValueError(
+                f"unknown notebook {name!r}; " + (f"did you mean {short[near[0]]!r}?" if near else f"known are {', '.join(known)}")
+            )
     return sorted(known[short[name]] for name in names) or list(known.values())
 
 
@@ -66,9 +68,14 @@ def check_parameters(given: dict[str, Any], chosen: Sequence[Path]) -> None:
         if name not in known:
             near = get_close_matches(name, known, 1, 0.4)
             places = ", ".join(path.stem for path in chosen)
-            raise ValueError(f"unknown parameter {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"{places} have {', '.join(sorted(known)) or 'none'}"))
+            raise ValueError(
+                f"unknown parameter {name!r}; "
+                + (f"did you mean {near[0]!r}?" if near else f"{places} have {', '.join(sorted(known)) or 'none'}")
+            )
         if not _fits(value, known[name]):
-            raise ValueError(f"parameter {name} is {value!r}, a {type(value).__name__}; it must be a {_kind(known[name])}, such as {known[name]!r}")
+            raise ValueError(
+                f"parameter {name} is {value!r}, a {type(value).__name__}; it must be a {_kind(known[name])}, such as {known[name]!r}"
+            )
 
 
 def _fits(value: Any, default: Any) -> bool:
@@ -112,7 +119,11 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
     if _train(study, stages):
-        common = {"networks": {n: study.cards[n]["sha256"] for n in settings.models}, "test": study.test_images.digest, "package": _package_digest()}
+        common = {
+            "networks": {n: study.cards[n]["sha256"] for n in settings.models},
+            "test": study.test_images.digest,
+            "package": _package_digest(),
+        }
         for path in chosen:
             values = _values(path, settings, given, folder)
             key = hashlib.sha256(json.dumps([common, values, path.read_text()], sort_keys=True).encode()).hexdigest()
@@ -162,7 +173,11 @@ def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, 
     from papermill.exceptions import PapermillExecutionError
 
     folder = target.parent.parent
-    for old in (*folder.glob(f"figures/{notebook.stem}_*"), *folder.glob(f"tables/{notebook.stem}_*"), *folder.glob(f"findings/{notebook.stem}.json")):
+    for old in (
+        *folder.glob(f"figures/{notebook.stem}_*"),
+        *folder.glob(f"tables/{notebook.stem}_*"),
+        *folder.glob(f"findings/{notebook.stem}.json"),
+    ):
         old.unlink()
     target.parent.mkdir(parents=True, exist_ok=True)
     # the kernel inherits these: no progress bars among the outputs, and the same folders as this process
@@ -170,7 +185,9 @@ def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, 
     start = time.perf_counter()
     bar = {"desc": notebook.stem, "disable": None}
     try:
-        papermill.execute_notebook(notebook, target, values, kernel_name="python3", progress_bar=bar, cwd=str(Path.cwd()), extra_arguments=QUIET)
+        papermill.execute_notebook(
+            notebook, target, values, kernel_name="python3", progress_bar=bar, cwd=str(Path.cwd()), extra_arguments=QUIET
+        )
         return {"status": "done", "seconds": time.perf_counter() - start}
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue} (cell {error.cell_index})"
@@ -215,7 +232,9 @@ def refresh() -> None:
 
     os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
     for path in notebooks():
-        executed = papermill.execute_notebook(path, None, kernel_name="python3", progress_bar={"desc": path.stem, "disable": None}, extra_arguments=QUIET)
+        executed = papermill.execute_notebook(
+            path, None, kernel_name="python3", progress_bar={"desc": path.stem, "disable": None}, extra_arguments=QUIET
+        )
         notebook = nbformat.read(path, as_version=4)
         for mine, done in zip(notebook.cells, executed.cells, strict=True):
             if mine.cell_type == "code":

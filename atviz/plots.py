@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -39,7 +39,8 @@ def look(model: str) -> dict[str, Any]:
         number = float(match[2])
         eps = number / 255 if kind != "pgd-l2" and "." not in match[2] else number / (10 if kind == "pgd-l2" and "." not in match[2] else 1)
         strength = 0.35 + 0.65 * min(1.0, eps / FULL_STRENGTH[kind])
-        color = mpl.colors.to_hex([1 - strength * (1 - c) for c in to_rgb(color)])
+        r, g, b = (1 - strength * (1 - c) for c in to_rgb(color))
+        color = to_hex((r, g, b))
     return {"color": color, "marker": marker, "linestyle": line}
 
 
@@ -48,7 +49,8 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(draw)
     def inner(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": mpl.rcParams["backend"]}):
+        settings: Any = {**mpl.rcParamsDefault, **STYLE, "backend": mpl.rcParams["backend"]}
+        with mpl.rc_context(settings):
             figure = draw(*args, **kwargs)
             figure.canvas.draw()  # lays out under this style
             return figure
@@ -120,7 +122,9 @@ def distortion_curves(
         ax.annotate("original", (original, 2), xytext=(3, 0), textcoords="offset points", fontsize=8.5, color="#666666")
     if chance is not None:
         ax.axhline(chance * 100, color="#999999", linewidth=1, linestyle=":")
-        ax.annotate("chance", (levels[-1], chance * 100), xytext=(0, 2), textcoords="offset points", fontsize=8.5, color="#666666", ha="right")
+        ax.annotate(
+            "chance", (levels[-1], chance * 100), xytext=(0, 2), textcoords="offset points", fontsize=8.5, color="#666666", ha="right"
+        )
     ax.set(xlabel=xlabel, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 102), title=title)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return figure

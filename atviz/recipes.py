@@ -76,7 +76,11 @@ def _named(name: str) -> Recipe:
     match = re.fullmatch(r"(fgsm|pgd-inf|pgd-l2)-(\d+(?:\.\d+)?)", name)
     if not match or float(match[2]) == 0:
         near = get_close_matches(name, PAPER_MODELS, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "known are normal, underfit, fgsm-E, pgd-inf-E and pgd-l2-E with an eps above 0, as in pgd-inf-8"
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else "known are normal, underfit, fgsm-E, pgd-inf-E and pgd-l2-E with an eps above 0, as in pgd-inf-8"
+        )
         raise ValueError(f"unknown recipe {name!r}; {hint}")
     kind, number, whole = match[1], float(match[2]), "." not in match[2]
     if kind == "pgd-l2":

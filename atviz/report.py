@@ -23,9 +23,16 @@ def write_report(folder: Path) -> Path:
     stages = run["stages"]
     sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
     failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") != "done"]
-    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     page = environment.get_template(TEMPLATE.name).render(
-        run=run, settings=run["settings"], sections=sections, failed=failed, train=stages.get("train", {}), findings=[f for s in sections for f in s["findings"]]
+        run=run,
+        settings=run["settings"],
+        sections=sections,
+        failed=failed,
+        train_error=stages.get("train", {}).get("error", ""),
+        findings=[f for s in sections for f in s["findings"]],
     )
     target = folder / "index.html"
     target.write_text(page, encoding="utf-8")
@@ -58,7 +65,12 @@ def _figure(path: Path) -> dict[str, str]:
     with Image.open(path) as image:
         caption = str(image.info.get("Description", path.stem))
         width = image.width
-    return {"file": f"figures/{path.name}", "caption": caption, "width": str(width // 2), "data": base64.b64encode(path.read_bytes()).decode()}
+    return {
+        "file": f"figures/{path.name}",
+        "caption": caption,
+        "width": str(width // 2),
+        "data": base64.b64encode(path.read_bytes()).decode(),
+    }
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -31,7 +31,15 @@ def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> 
 
 
 def smooth_grad(
-    model: nn.Module, x: Tensor, y: Tensor, *, n: int = 100, sigma: float = 0.1, score: str = "log_prob", chunk: int | None = None, seed: int = 0
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    n: int = 100,
+    sigma: float = 0.1,
+    score: str = "log_prob",
+    chunk: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """The mean of `grad` over ``n`` noisy copies of each image (Smilkov et al. 2017).
 

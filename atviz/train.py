@@ -51,12 +51,25 @@ def attack_of(recipe: Recipe) -> Callable[..., Tensor] | None:
     if recipe.attack not in ("fgsm", "pgd"):
         raise ValueError(f"recipe {recipe.name} has attack {recipe.attack!r}; it must be none, fgsm or pgd")
     return partial(
-        attacks.pgd, eps=recipe.eps, step_size=recipe.step_size, steps=recipe.steps, norm=recipe.norm, step=recipe.step, random_start=recipe.random_start
+        attacks.pgd,
+        eps=recipe.eps,
+        step_size=recipe.step_size,
+        steps=recipe.steps,
+        norm=recipe.norm,
+        step=recipe.step,
+        random_start=recipe.random_start,
     )
 
 
 def fit(
-    model: nn.Module, recipe: Recipe, train: Images, test: Images, *, seed: int = 0, fabric: Fabric | None = None, resume: Path | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    train: Images,
+    test: Images,
+    *,
+    seed: int = 0,
+    fabric: Fabric | None = None,
+    resume: Path | None = None,
 ) -> dict[str, Any]:
     """Train ``model`` in place by ``recipe``.
 
@@ -93,7 +106,9 @@ def fit(
     good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
     first, world = fabric.global_rank, fabric.world_size
-    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=None if first == 0 else True)
+    bar = tqdm(
+        total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=None if first == 0 else True
+    )
     for epoch in range(done["epoch"], recipe.epochs):
         if done["stopped_at"] is not None:
             break
@@ -110,7 +125,8 @@ def fit(
                     x = attack(module, x, y, generator=generator)
             logits = wrapped(x)
             loss = F.cross_entropy(logits.float(), y)
-            if not torch.isfinite(loss):
+            # asked of all processes together, so that none waits for one that has stopped
+            if not torch.isfinite(fabric.all_reduce(loss.detach())):  # type: ignore[arg-type]
                 module.load_state_dict(good)
                 bar.close()
                 raise FloatingPointError(
@@ -123,10 +139,17 @@ def fit(
             schedule.step()
             seen, hits, total_loss = seen + len(y), hits + int((logits.argmax(1) == y).sum()), total_loss + loss.item() * len(y)
             bar.update()
-            if recipe.stop_at is not None and (step + 1) % max(1, steps // STOP_CHECKS) == 0 and _reaches(module, test, recipe.stop_at):
+            due = (step + 1) % max(1, steps // STOP_CHECKS) == 0
+            # the first process decides for all: their batch statistics differ a little
+            if recipe.stop_at is not None and due and fabric.broadcast(_reaches(module, test, recipe.stop_at)):
                 done["stopped_at"] = epoch * steps + step + 1
                 break
-        row = {"epoch": epoch + 1, "loss": total_loss / seen, "train_accuracy": hits / seen, "lr": schedule.get_last_lr()[0]}
+        row: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": total_loss / seen,
+            "train_accuracy": hits / seen,
+            "lr": schedule.get_last_lr()[0],
+        }
         row |= {"clean": _accuracy(module, test), "robust": _probe(module, recipe, test) if attack else None}
         done["history"].append(row | {"seconds": time.perf_counter() - start})
         done["epoch"] = epoch + 1

@@ -1,0 +1,31 @@
+# make run: train, distort, look; then open the page that it names.   make test: everything that is checked.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test notebooks lab clean
+
+run: $(VENV)/.ready
+	$(BIN)/atviz run $(ARGS)
+
+test: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# Executes the shipped notebooks in place; commit what changed.
+notebooks: $(VENV)/.ready
+	$(BIN)/atviz notebooks
+
+lab: $(VENV)/.ready
+	$(BIN)/jupyter lab notebooks
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "atviz needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) results checkpoints/local data/cache

@@ -1,0 +1,56 @@
+"""95 % intervals: of a share, of a mean, and of the difference of two shares on the same images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion; (nan, nan) where n is 0."""
+    if n == 0:
+        return float("nan"), float("nan")
+    p, z2 = successes / n, Z95**2
+    center, half = p + z2 / (2 * n), Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, float((center - half) / (1 + z2 / n))), min(1.0, float((center + half) / (1 + z2 / n)))
+
+
+def paired_difference(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    given_a: np.ndarray | None = None,
+    given_b: np.ndarray | None = None,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> tuple[float, float, float]:
+    """Share of ``a`` minus share of ``b`` on the same images, with the 95 % percentile interval of a paired bootstrap.
+
+    All arguments are (n,) bool, one value an image. With ``given_a``, the share of ``a`` is taken among those images only: with
+    a model's clean successes this is its accuracy on correct. Resampling images with replacement is drawing the counts of the
+    16 joint outcomes from a multinomial, which is what is done.
+    """
+    n = len(a)
+    given_a, given_b = (np.ones(n, bool) if g is None else g for g in (given_a, given_b))
+    if not n or not len(b) == len(given_a) == len(given_b) == n:
+        raise ValueError(f"paired outcomes must be of the same images, not of {n}, {len(b)}, {len(given_a)} and {len(given_b)}")
+    joint = np.bincount(8 * given_a + 4 * (a & given_a) + 2 * given_b + (b & given_b), minlength=16)
+    cells = np.arange(16)
+
+    def difference(counts: np.ndarray) -> np.ndarray:
+        of_a, hit_a, of_b, hit_b = (counts @ ((cells & bit) > 0) for bit in (8, 4, 2, 1))
+        with np.errstate(invalid="ignore"):
+            return hit_a / of_a - hit_b / of_b
+
+    drawn = difference(np.random.default_rng(seed).multinomial(n, joint / n, size=resamples))
+    if np.isnan(drawn).all():
+        return float("nan"), float("nan"), float("nan")
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(difference(joint)), float(low), float(high)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of (n,) values with its 95 % normal interval, mean ± 1.96 · s/√n."""
+    mean, half = float(np.mean(values)), Z95 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return mean, mean - half, mean + half

@@ -1,0 +1,54 @@
+"""Verdicts: where the whole interval lies decides."""
+
+import pytest
+
+from atviz.findings import CLAIMS, MARGIN, Finding, sentence
+
+
+def finding(measure="saturate", level=1024, low=0.1, high=0.3, **others):
+    return Finding(**{"measure": measure, "level": level, "normal": 0.5, "underfit": 0.55, "adversarial": 0.7, "difference": (low + high) / 2,
+                      "ci_low": low, "ci_high": high, "n": 2000} | others)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measure", "level", "low", "high", "verdict"),
+    [
+        ("saturate", 1024, 0.1, 0.3, "agrees"),
+        ("saturate", 1024, -0.3, -0.1, "disagrees"),
+        ("saturate", 1024, -0.1, 0.3, "undecided"),
+        ("saturate", 1024, 0.0, 0.3, "undecided"),
+        ("patch_shuffle", 2, -0.3, -0.1, "agrees"),
+        ("patch_shuffle", 2, 0.1, 0.3, "disagrees"),
+        ("patch_shuffle", 2, -0.3, 0.1, "undecided"),
+        ("random_modes", 0.1, -MARGIN / 2, MARGIN / 2, "agrees"),
+        ("random_modes", 0.1, MARGIN * 1.1, MARGIN * 2, "disagrees"),
+        ("random_modes", 0.1, -MARGIN * 2, -MARGIN * 1.1, "disagrees"),
+        ("random_modes", 0.1, 0.0, MARGIN * 2, "undecided"),
+        ("saturate", 1024, float("nan"), float("nan"), "undecided"),
+    ],
+)
+def test_verdict(measure, level, low, high, verdict):
+    assert finding(measure, level, low, high).verdict == verdict
+
+
+def test_every_claim_names_a_direction_and_its_place_in_the_paper():
+    assert {expected for _, expected, _ in CLAIMS.values()} == {"higher", "lower", "equal"}
+    assert all(source.startswith(("Table", "Figure", "section")) for _, _, source in CLAIMS.values())
+
+
+def test_the_sentence_follows_the_numbers():
+    said = sentence([finding()])
+    assert "50.0 % → 70.0 % (+20.0 [+10.0, +30.0], as Zhang & Zhu report)" in said
+    assert said != sentence([finding(adversarial=0.71)]) != sentence([finding(low=-0.2, high=0.3)])
+    assert said.count(". ") == 0  # one sentence
+    assert "Nothing was measured" in sentence([])
+
+
+def test_a_number_that_is_no_share_has_no_percent_sign():
+    cells = finding("sparsity", 0, percent=False).cells()
+    assert cells["normal"] == "0.500"
+    assert "%" not in cells["difference"]
+
+
+def test_without_an_underfit_network_its_cell_is_a_dash():
+    assert finding(underfit=None).cells()["underfit"] == "–"

@@ -1,0 +1,197 @@
+"""`atviz run`: what it refuses, what it does once, and what it leaves behind when something goes wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
+
+from atviz import pipeline
+from atviz.cli import app
+from atviz.report import write_report
+from atviz.study import Settings
+
+ATVIZ = [sys.executable, "-c", "from atviz.cli import app; app()"]
+TINY = ["--profile", "smoke", "--train-limit", "200", "--test-limit", "60"]
+
+
+def atviz(*args, home, **kwargs):
+    return subprocess.run(
+        [*ATVIZ, *args], capture_output=True, text=True, timeout=300, env={**os.environ, "ATVIZ_HOME": str(home)}, **kwargs
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--dataset", "fashon"], "unknown data set 'fashon'; did you mean 'fashion'?"),
+        (["--profile", "quik"], "unknown profile 'quik'; did you mean 'quick'?"),
+        (["--models", "normal,pgd-inf-08x"], "unknown recipe 'pgd-inf-08x'; did you mean 'pgd-inf-8'?"),
+        (["--notebooks", "04_saturat"], "unknown notebook '04_saturat'; did you mean '04_saturate'?"),
+        (["--set", "level=[2.0]", "--notebooks", "saturate"], "unknown parameter 'level'; did you mean 'levels'?"),
+        (["--set", "levels=8/255"], "parameter levels is '8/255', a str; it must be a list of float"),
+        (["--set", "level=8/255"], "parameter level is '8/255', a str; it must be a float"),
+        (["--set", "levels=['a']"], "it must be a list of float"),
+        (["--set", "images=2.5"], "parameter images is 2.5, a float; it must be a int"),
+        (["--set", "seed=3"], "write --seed"),
+        (["--set", "levels"], "write NAME=VALUE"),
+        (["--name", "../x"], "without slashes"),
+        (["--seeds", "3"], "No such option: --seeds Did you mean --seed?"),
+        (["--seed", "x"], "Invalid value for '--seed'"),
+        (["--dataset", "folder:nowhere"], "nowhere is not a folder"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_a_sentence_before_anything_runs(args, message, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    done = CliRunner().invoke(app, ["run", *args])
+    assert done.exit_code == 2
+    assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.output).split())
+    assert isinstance(done.exception, SystemExit)  # no traceback
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_of_every_notebook_are_typed_literals():
+    assert len(pipeline.notebooks()) >= 5
+    for path in pipeline.notebooks():
+        found = pipeline.parameters(path)
+        assert pipeline.SHARED <= found.keys(), path.name
+        pipeline.check_parameters({name: value for name, value in found.items() if name not in pipeline.SHARED}, [path])
+
+
+def test_a_whole_number_stands_for_a_float_and_true_for_no_number():
+    path = pipeline.choose(["saturate"])
+    pipeline.check_parameters({"levels": [2, 4.0]}, path)
+    with pytest.raises(ValueError, match="must be a int"):
+        pipeline.check_parameters({"images": True}, path)
+
+
+def write_notebook(folder: Path, name: str, code: str) -> Path:
+    parameters = new_code_cell(
+        "dataset = 'fashion'\nprofile = 'quick'\nmodels = []\nout = ''\nextra = 1", metadata={"tags": ["parameters"]}
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = new_notebook(cells=[parameters, new_code_cell("print('before')"), new_code_cell(code)])
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    return Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+
+
+def test_a_notebook_that_fails_leaves_its_partial_copy_and_a_red_page_and_the_others_run(tiny, tmp_path):
+    bad = write_notebook(tmp_path / "nb", "91_bad", "raise RuntimeError('no such luck <b>')")
+    good = write_notebook(tmp_path / "nb", "92_good", "print(extra + 1)")
+    folder, fine = pipeline.run(tiny, chosen=[bad, good], name="r")
+    assert not fine
+    partial = nbformat.read(folder / "notebooks" / "91_bad.ipynb", as_version=4)
+    assert any("before" in str(cell.get("outputs")) for cell in partial.cells)
+    assert any("no such luck" in str(cell.get("outputs")) for cell in partial.cells)
+    page = (folder / "index.html").read_text()
+    alert = re.search(r'<div class="failed" role="alert">91_bad: failed\. (.*?)</div>', page)
+    assert alert
+    assert "no such luck &lt;b&gt;" in alert[1]
+    assert "92_good: failed" not in page
+
+    # mended, only the failed one runs again
+    write_notebook(tmp_path / "nb", "91_bad", "print('mended')")
+    before = (folder / "notebooks" / "92_good.ipynb").stat().st_mtime_ns
+    folder, fine = pipeline.run(tiny, chosen=[bad, good], name="r")
+    assert fine
+    assert (folder / "notebooks" / "92_good.ipynb").stat().st_mtime_ns == before
+    assert 'role="alert"' not in (folder / "index.html").read_text()
+
+
+def test_a_training_that_diverges_is_told_on_the_page(tiny, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise FloatingPointError("the loss of normal became nan in epoch 1")
+
+    monkeypatch.setattr("atviz.train.fit", diverge)
+    folder, fine = pipeline.run(tiny, chosen=[write_notebook(tmp_path / "nb", "91_x", "1")], name="r")
+    assert not fine
+    assert "became nan in epoch 1" in (folder / "index.html").read_text()
+    assert not (folder / "notebooks").exists()
+
+
+def test_killed_in_the_middle_of_training_it_goes_on_from_the_last_epoch(tmp_path):
+    args = ["run", *TINY, "--epochs", "30", "--models", "normal,fgsm-0.1", "--notebooks", "05"]
+    process = subprocess.Popen(
+        [*ATVIZ, *args], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (kept := list(tmp_path.glob("checkpoints/local/*.training"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert kept, "no epoch was finished in two minutes"
+    import torch
+
+    done = torch.load(kept[0], weights_only=True)["done"]
+    assert 0 < done["epoch"] < 30, "killed too late to show anything"
+    finished = atviz(*args, home=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    card = next(json.loads(p.read_text()) for p in tmp_path.glob("checkpoints/local/*normal*/card.json"))
+    # the epochs before the kill were not trained again: their clock times are those that were kept
+    assert [row["seconds"] for row in card["history"][: done["epoch"]]] == [row["seconds"] for row in done["history"]]
+    assert not list(tmp_path.glob("checkpoints/local/*.training"))
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.links, self.alts = [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.links += [attrs[key] for key in ("src", "href") if key in attrs]
+        if tag == "img":
+            self.alts.append(attrs["alt"])
+
+
+def test_the_page_needs_no_network_and_its_links_lead_somewhere(smoke_run):
+    page = (smoke_run / "index.html").read_text()
+    parser = Links()
+    parser.feed(page)
+    for link in parser.links:
+        assert link.startswith(("#", "data:image/png;base64,")) or (smoke_run / link).is_file(), link[:80]
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert len(parser.alts) == len(list((smoke_run / "figures").glob("*.png"))) >= 15
+    assert all(len(alt) > 20 for alt in parser.alts)
+
+
+def test_the_page_begins_with_every_finding(smoke_run):
+    page = (smoke_run / "index.html").read_text()
+    rows = [row for path in sorted((smoke_run / "findings").glob("*.json")) for row in json.loads(path.read_text())]
+    table = page[page.index('<table class="findings">') : page.index("</table>")]
+    assert page.index('<table class="findings">') < page.index("<figure>")
+    assert table.count("<tr>") == len(rows) + 1 >= 10
+    for row in rows:
+        assert row["label"].replace("'", "&#39;") in table
+
+
+def test_the_page_can_be_written_again_from_its_folder(smoke_run, tmp_path):
+    before = (smoke_run / "index.html").read_bytes()
+    (smoke_run / "index.html").unlink()
+    assert write_report(smoke_run).read_bytes() == before
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        write_report(tmp_path)
+
+
+def test_the_same_run_again_executes_nothing(smoke_run, smoke_home):
+    before = {path: path.stat().st_mtime_ns for path in smoke_run.rglob("*.*") if path.suffix in (".ipynb", ".png", ".csv")}
+    done = atviz("run", "--profile", "smoke", "--name", "smoke", home=smoke_home)
+    assert done.returncode == 0
+    assert done.stdout.count("unchanged") == len(pipeline.notebooks())
+    assert {path: path.stat().st_mtime_ns for path in before} == before

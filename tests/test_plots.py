@@ -1,0 +1,97 @@
+"""Figures are functions of rows: what is drawn is what the rows say."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from atviz import plots
+
+NAMES = ["normal", "underfit", "pgd-inf-0.1"]
+
+
+@pytest.fixture
+def rows():
+    return pd.DataFrame(
+        [{"model": m, "distortion": "saturate", "level": v, "acc_on_correct": 0.5 + i / 10, "ci_low": 0.4 + i / 10, "ci_high": 0.6 + i / 10, "top1": 0.4}
+         for i, m in enumerate(NAMES) for v in (2.0, 4.0, 1024.0)]
+    )  # fmt: skip
+
+
+def test_curves_draw_the_rows_in_percent_with_their_bands(rows):
+    ax = plots.distortion_curves(rows, xlabel="level", log=True, original=2, chance=0.1).axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    for i, name in enumerate(NAMES):
+        assert list(lines[name].get_xdata()) == [2, 4, 1024]
+        assert lines[name].get_ydata() == pytest.approx([50 + 10 * i] * 3)
+    bands = [c.get_paths()[0].vertices[:, 1] for c in ax.collections]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((40 + 10 * i, 60 + 10 * i)) for i in range(3)]
+    assert "%" in ax.get_ylabel()
+
+
+def test_one_color_for_a_model_in_every_figure(rows):
+    curve = next(line for line in plots.distortion_curves(rows, xlabel="").axes[0].lines if line.get_label() == "normal").get_color()
+    accuracy = pd.DataFrame([{"model": m, "measure": "clean", "value": 0.5, "ci_low": 0.4, "ci_high": 0.6} for m in reversed(NAMES)])
+    bar = plots.accuracy_bars(accuracy).axes[0].containers[-1].patches[0].get_facecolor()
+    assert to_rgb(curve) == pytest.approx(bar[:3], abs=1e-3)
+
+
+def test_looks_differ_by_color_and_by_marker_and_pale_with_eps():
+    kinds = ["normal", "underfit", "pgd-inf-8", "pgd-l2-1.2", "fgsm-8", "spatial"]
+    assert len({plots.look(k)["color"] for k in kinds}) == len({plots.look(k)["marker"] for k in kinds}) == len(kinds)
+    darkness = [1 - np.mean(to_rgb(plots.look(f"pgd-inf-{eps}")["color"])) for eps in (1, 2, 4, 8)]
+    assert darkness == sorted(darkness)
+    assert plots.look("pgd-inf-0.1") == plots.look("pgd-inf-8")
+
+
+def test_saliency_scales(rows):
+    images = torch.rand(2, 3, 8, 8)
+    maps = {"normal": torch.rand(2, 3, 8, 8), "pgd-inf-8": 0.01 * torch.rand(2, 3, 8, 8)}
+
+    def limits(scale):
+        figure = plots.saliency_grid(images, maps, ["a", "b"], scale=scale)
+        return [ax.images[0].get_clim()[1] for ax in figure.axes[2:]], figure.get_supxlabel()
+
+    own, said = limits("map")
+    assert own == pytest.approx([np.percentile(m.abs().sum(0), 99) for each in maps.values() for m in each])
+    assert "own" in said
+    shared, said = limits("shared")
+    assert len(set(shared)) == 1
+    assert "one scale" in said
+    with pytest.raises(ValueError, match="map or shared"):
+        limits("log")
+
+
+def test_differences_are_drawn_with_their_intervals():
+    rows = pd.DataFrame({"level": [2.0, 4.0], "difference": [0.1, -0.2], "ci_low": [0.05, -0.3], "ci_high": [0.15, -0.1]})
+    ax = plots.difference_bars(rows, label="level", xlabel="points")
+    ax = ax.axes[0]
+    assert ax.collections[1].get_offsets()[:, 0].tolist() == pytest.approx([10, -20])
+    assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [pytest.approx([5, 15]), pytest.approx([-30, -10])]
+
+
+def test_grey_and_color_images_and_values_outside_the_range_are_shown():
+    for channels in (1, 3):
+        figure = plots.image_grid([("row", 3 * torch.rand(2, channels, 6, 6) - 1)], ["a", "b"])
+        shown = figure.axes[0].images[0].get_array()
+        assert 0 <= shown.min() <= shown.max() <= 1
+
+
+def test_a_figure_leaves_the_settings_of_its_caller_alone(rows):
+    before = dict(mpl.rcParams)
+    plots.distortion_curves(rows, xlabel="")
+    assert dict(mpl.rcParams) == before
+
+
+def test_every_figure_can_be_written(rows, tmp_path):
+    history = pd.DataFrame(
+        [{"model": m, "epoch": e, "clean": 0.5, "robust": None if m == "normal" else 0.4} for m in NAMES for e in (1, 2)]
+    )
+    scores = pd.DataFrame([{"model": m, "measure": "sparsity", "value": v} for m in NAMES for v in np.linspace(0, 1, 9)])
+    figures = [plots.training_curves(history), plots.score_boxes(scores, {"sparsity": "Gini"}),
+               plots.probability_strip(torch.rand(3, 1, 6, 6), {m: np.array([0.1, 0.5, 0.9]) for m in NAMES}, ["a", "b", "c"])]  # fmt: skip
+    for i, figure in enumerate(figures):
+        figure.savefig(tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").stat().st_size > 2000

@@ -1,0 +1,120 @@
+import pytest
+
+from atviz import recipes
+
+# spec, table 1.2: name, attack, norm, eps, step size, steps; in 255ths for L∞, and for L2 steps
+PAPER = [
+    ("pgd-inf-8", "pgd", "linf", 8 / 255, 4 / 255, 20),
+    ("pgd-inf-4", "pgd", "linf", 4 / 255, 2 / 255, 20),
+    ("pgd-inf-2", "pgd", "linf", 2 / 255, 1 / 255, 20),
+    ("pgd-inf-1", "pgd", "linf", 1 / 255, 1 / 255, 20),
+    ("pgd-l2-12", "pgd", "l2", 12, 6 / 255, 20),
+    ("pgd-l2-8", "pgd", "l2", 8, 4 / 255, 20),
+    ("pgd-l2-4", "pgd", "l2", 4, 2 / 255, 20),
+    ("fgsm-8", "fgsm", "linf", 8 / 255, 8 / 255, 1),
+    ("fgsm-4", "fgsm", "linf", 4 / 255, 4 / 255, 1),
+    ("normal", "none", "linf", 0, 0, 0),
+    ("underfit", "none", "linf", 0, 0, 0),
+]
+# the radii for small images, a tenth of the L2 ones with the same steps
+SMALL = [
+    ("pgd-l2-1.2", "pgd", "l2", 1.2, 6 / 255, 20),
+    ("pgd-l2-0.8", "pgd", "l2", 0.8, 4 / 255, 20),
+    ("pgd-l2-0.4", "pgd", "l2", 0.4, 2 / 255, 20),
+    ("pgd-inf-0.1", "pgd", "linf", 0.1, 0.05, 20),
+    ("fgsm-0.1", "fgsm", "linf", 0.1, 0.1, 1),
+    ("fgsm-0.005", "fgsm", "linf", 0.005, 0.005, 1),
+    ("pgd-inf-16", "pgd", "linf", 16 / 255, 8 / 255, 20),
+]
+
+
+@pytest.mark.parametrize(("name", "attack", "norm", "eps", "step_size", "steps"), PAPER + SMALL)
+def test_name_states_the_threat_model(name, attack, norm, eps, step_size, steps):
+    recipe = recipes.get(name)
+    assert (recipe.name, recipe.attack, recipe.norm, recipe.steps) == (name, attack, norm, steps)
+    assert recipe.eps == pytest.approx(eps, rel=1e-12)
+    assert recipe.step_size == pytest.approx(step_size, rel=1e-12)
+    # sign steps for L2 too, no random start and adversarial batches only: the defaults that the spec marks
+    assert (recipe.step, recipe.random_start, recipe.mix) == ("sign", False, False)
+    assert recipe.adversarial == (attack != "none")
+
+
+def test_paper_models_are_the_eleven_of_the_table():
+    assert recipes.PAPER_MODELS == [row[0] for row in PAPER]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("normal", "normal"),
+        ("fgsm-8", "FGSM ε=8/255"),
+        ("pgd-inf-8", "PGD L∞ ε=8/255, 20 steps"),
+        ("pgd-l2-1.2", "PGD L2 ε=1.2, 20 steps"),
+    ],
+)
+def test_title_says_the_threat_model(name, title):
+    assert recipes.get(name).title == title
+
+
+def test_changes_replace_fields_and_nothing_else():
+    before, after = recipes.get("pgd-inf-8"), recipes.get("pgd-inf-8", epochs=3, mix=True)
+    assert (after.epochs, after.mix) == (3, True)
+    changed = {field for field in vars(before) if getattr(before, field) != getattr(after, field)}
+    assert changed == {"epochs", "mix"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("pgd-inf", "pgd-inf-"),
+        ("pgd_inf_8", "pgd-inf-8"),
+        ("Normal", "normal"),
+        ("fgsm-8/255", "fgsm-8"),
+        ("pgd-inf-0", "pgd-inf-"),
+        ("pgd-l2-0.0", "pgd-l2-"),
+        ("pgd-inf--8", "pgd-inf-8"),
+        ("resnet18", "known are"),
+        ("", "known are"),
+    ],
+)
+def test_unknown_name_is_refused_with_the_nearest(name, hint):
+    with pytest.raises(ValueError, match="unknown recipe") as error:
+        recipes.get(name)
+    assert repr(name) in str(error.value) and hint in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["pgd-inf-256", "pgd-inf-8.0", "fgsm-1.5"])
+def test_eps_beyond_the_range_of_a_pixel_is_refused(name):
+    with pytest.raises(ValueError, match="larger than the range of a pixel"):
+        recipes.get(name)
+
+
+def test_unknown_field_is_refused_by_name():
+    with pytest.raises(ValueError, match="no field 'epoch'.*epochs"):
+        recipes.get("normal", epoch=3)
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "full"])
+def test_profiles_are_found_by_name(name):
+    assert recipes.profile(name).name == name
+
+
+def test_a_larger_profile_does_no_less_work():
+    smoke, quick, full = (recipes.profile(name) for name in ("smoke", "quick", "full"))
+    for field in ("train_limit", "test_limit", "epochs", "train_steps", "eval_steps", "saliency_images", "smooth_copies"):
+        amounts = [getattr(p, field) or float("inf") for p in (smoke, quick, full)]  # None: all images
+        assert amounts == sorted(amounts), field
+
+
+def test_unknown_profile_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'quick'"):
+        recipes.profile("quik")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "eps"), [("fashion", 0.1), ("fashion-full", 0.1), ("cifar10", 8 / 255), ("folder:/somewhere", 8 / 255)]
+)
+def test_robustness_is_measured_at_the_usual_radius(dataset, eps):
+    assert recipes.eval_eps(dataset) == eps
+    robust = recipes.get(recipes.default_models(dataset)[-1])
+    assert robust.adversarial and robust.eps == pytest.approx(eps)
