@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test notebooks lab clean
+.PHONY: run test notebooks readme lab clean
 
 run: $(VENV)/.ready
 	$(BIN)/atviz run $(ARGS)
@@ -17,6 +17,10 @@ test: $(VENV)/.ready
 # Executes the shipped notebooks in place; commit what changed.
 notebooks: $(VENV)/.ready
 	$(BIN)/atviz notebooks
+
+# Copies the findings and figures of results/ into the README.
+readme: run
+	$(BIN)/atviz readme
 
 lab: $(VENV)/.ready
 	$(BIN)/jupyter lab notebooks

@@ -175,6 +175,17 @@ def refresh() -> None:
     pipeline.refresh()
 
 
+@app.command("readme", hidden=True)
+def readme() -> None:
+    """Copy the findings and figures of results/ that the README shows into it."""
+    from . import home
+    from .report import fill_readme
+
+    figures = {"saliency": "02_saliency_1-grad", "saturation": "04_saturate_2-accuracy"}
+    shown = {f"notebooks/figures/{name}.png": f"quick-fashion/figures/{source}.png" for name, source in figures.items()}
+    fill_readme(home() / "README.md", home() / "results", shown)
+
+
 @data_app.command("list")
 def data_list() -> None:
     """List the data sets that can be named."""

@@ -40,7 +40,8 @@ class Recipe:
         """The threat model in words, for labels: ``PGD L∞ ε=8/255, 20 steps``."""
         if not self.adversarial:
             return self.name
-        eps = f"{self.eps * 255:.3g}/255" if self.norm == "linf" else f"{self.eps:.3g}"
+        steps_of_255 = self.norm == "linf" and abs(self.eps * 255 - round(self.eps * 255)) < 1e-9
+        eps = f"{round(self.eps * 255)}/255" if steps_of_255 else f"{self.eps:g}"
         norm = "L∞" if self.norm == "linf" else "L2"
         return f"FGSM ε={eps}" if self.attack == "fgsm" else f"PGD {norm} ε={eps}, {self.steps} steps"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,32 @@ def _title(notebook: Path) -> str:
 
 def _question(notebook: Path) -> str:
     return next((line for line in _first_markdown(notebook) if not line.startswith("#")), "").replace("**", "").replace("*", "")
+
+
+def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
+    """Put each run's findings between ``<!-- findings: RUN -->`` and ``<!-- end -->``, and copy figures beside the notebooks.
+
+    A run that is not in ``results`` keeps what stands there. ``figures``: target file -> source below ``results``.
+    """
+
+    def findings(match: re.Match[str]) -> str:
+        folder = results / match[1]
+        if not (folder / "run.json").is_file():
+            return match[0]
+        names = json.loads((folder / "run.json").read_text())["order"]
+        cells = [_finding(row) for name in names for row in _findings(folder, name)]
+        lines = [
+            "| on the same test images | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
+            "|---|--:|--:|--:|--:|---|---|",
+        ]
+        lines += [
+            f"| {' | '.join(c[k] for k in ('what', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))} |"
+            for c in cells
+        ]
+        return f"<!-- findings: {match[1]} -->\n" + "\n".join(lines) + "\n<!-- end -->"
+
+    text = re.sub(r"<!-- findings: ([\w.-]+) -->.*?<!-- end -->", findings, readme.read_text(), flags=re.DOTALL)
+    readme.write_text(text)
+    for target, source in figures.items():
+        if (results / source).is_file():
+            shutil.copyfile(results / source, readme.parent / target)

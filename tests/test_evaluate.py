@@ -1,13 +1,14 @@
 import math
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from atviz import attacks, distortions, evaluate, models
+from atviz import attacks, distortions, evaluate, models, saliency
 from atviz.data import Images
 from atviz.records import Store
 
@@ -371,3 +372,30 @@ def test_differences_of_a_sweep(trained, other, images):
         assert row.ci_low <= row.difference <= row.ci_high
     with pytest.raises(ValueError, match="'best'.*good, bad"):
         evaluate.differences(results, "best", "bad")
+
+
+# --- numbers of single images
+
+
+def test_saliency_scores_against_the_maps(tmp_path, trained, images):
+    store, some = Store(tmp_path), images[:30]
+    x, y = some.x.float() / 255, some.y
+    leaf = x.clone().requires_grad_()
+    log_p = trained(leaf).log_softmax(1).gather(1, y[:, None]).sum()
+    (maps,) = torch.autograd.grad(log_p, leaf)
+    for batch_size in (7, 100):
+        found = evaluate.saliency_scores(trained, some, batch_size=batch_size)
+        assert found.keys() == {"sparsity", "edges"}
+        assert found["sparsity"] == pytest.approx(saliency.gini(maps).numpy(), abs=1e-4)
+        assert found["edges"] == pytest.approx(saliency.edge_agreement(maps, x).numpy(), abs=1e-3)
+    first, again = (evaluate.saliency_scores(trained, some, store=store) for _ in range(2))
+    assert (store.computed, store.read) == (1, 1)
+    assert all((first[name] == again[name]).all() and len(first[name]) == 30 for name in first)
+
+
+def test_true_probability_against_softmax(mixed, untouched):
+    x, y = torch.rand(5, 1, 16, 16), torch.tensor([0, 1, 2, 2, 1])
+    with untouched(mixed):
+        found = evaluate.true_probability(mixed, x, y)
+    logits = mixed.eval()(x).detach().double().numpy()
+    assert found == pytest.approx([np.exp(row[c]) / np.exp(row).sum() for row, c in zip(logits, y, strict=True)], rel=1e-5)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from atviz import pipeline
 from atviz.cli import app
-from atviz.report import write_report
+from atviz.report import fill_readme, write_report
 from atviz.study import Settings
 
 ATVIZ = [sys.executable, "-c", "from atviz.cli import app; app()"]
@@ -195,3 +195,16 @@ def test_the_same_run_again_executes_nothing(smoke_run, smoke_home):
     assert done.returncode == 0
     assert done.stdout.count("unchanged") == len(pipeline.notebooks())
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke_run, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- findings: smoke -->\nold\n<!-- end -->\nb\n<!-- findings: absent -->\nkept\n<!-- end -->\nc\n")
+    fill_readme(readme, smoke_run.parent, {"picture.png": "smoke/figures/04_saturate_2-accuracy.png"})
+    text = readme.read_text()
+    assert "old" not in text
+    assert "kept" in text
+    for path in (smoke_run / "findings").glob("*.json"):
+        for row in json.loads(path.read_text()):
+            assert f"| {row['label']} | " in text
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
