@@ -114,7 +114,8 @@ def outcomes(
 
     Args:
         distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for functions of one's own,
-            ``{"negative": {1: lambda x: 1 - x}}``. The latter are never read from the store: a function has no name to keep them by.
+            ``{"negative": {1: lambda x: 1 - x}}``. The latter are kept in the store only where the function has a ``key``, a string
+            that says all it depends on.
 
     Raises:
         ValueError: an unknown distortion, a level it refuses, or no images.
@@ -148,8 +149,8 @@ def _predictions(
 
     is_random = name in DISTORTIONS and DISTORTIONS[name][2]
     key = {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None}
-    key |= {"model": fingerprint(model), "images": images.digest}
-    return np.array(cell(None if own else store, key, run))
+    key |= {"model": fingerprint(model), "images": images.digest, "own": getattr(own, "key", None)}
+    return np.array(cell(None if own and key["own"] is None else store, key, run))
 
 
 def table(results: Outcomes) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import __version__
+
 
 @dataclass
 class Store:
@@ -24,7 +26,7 @@ class Store:
 
         ``key`` and value must be JSON. A file that was damaged is computed again.
         """
-        text = json.dumps(key, sort_keys=True)
+        text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
         try:
             value = json.loads(path.read_text())["value"]
