@@ -56,19 +56,20 @@ def pgd(
     """
     step = step or ("sign" if norm == "linf" else "gradient")
     _check(x, y, eps, step_size, steps, norm, step, restarts, random_start)
-    if eps == 0 or steps == 0:
+    x = x.detach()
+    if eps == 0 or (steps == 0 and not random_start):
         return x.clone()
     with evaluating(model):
         best = _ascend(model, x, y, eps, step_size, steps, norm, step, random_start, generator)
         if restarts == 1:
             return best
-        best_score = _score(model, best, y)
+        best_fooled, best_loss = _judge(model, best, y)
         for _ in range(restarts - 1):
             candidate = _ascend(model, x, y, eps, step_size, steps, norm, step, random_start, generator)
-            score = _score(model, candidate, y)
-            better = score > best_score
+            fooled, loss = _judge(model, candidate, y)
+            better = (fooled & ~best_fooled) | ((fooled == best_fooled) & (loss > best_loss))
             best = torch.where(better[:, None, None, None], candidate, best)
-            best_score = torch.where(better, score, best_score)
+            best_fooled, best_loss = best_fooled | fooled, torch.where(better, loss, best_loss)
     return best
 
 
@@ -89,12 +90,11 @@ def _ascend(
 
 
 def _project(x_adv: Tensor, x: Tensor, eps: float, norm: str) -> Tensor:
-    if norm == "l2":
-        delta = x_adv - x
-        return (x + delta * (eps / _l2(delta).clamp(min=1e-12)).clamp(max=1)).clamp(0, 1)
-    x_adv = torch.minimum(torch.maximum(x_adv, x - eps), x + eps).clamp(0, 1)
-    # x ± eps is rounded, and may lie outside the ball by half a unit in the last place
-    return torch.where((x_adv - x).abs() > eps, torch.nextafter(x_adv, x), x_adv)
+    delta = x_adv - x
+    delta = delta.clamp(-eps, eps) if norm == "linf" else delta * (eps / _l2(delta).clamp(min=1e-12)).clamp(max=1)
+    x_adv = (x + delta).clamp(0, 1)
+    # the sum is rounded, and may lie farther from x than delta by half a unit in the last place
+    return torch.where((x_adv - x).abs() > delta.abs(), torch.nextafter(x_adv, x), x_adv)
 
 
 def _random_delta(x: Tensor, eps: float, norm: str, generator: torch.Generator | None) -> Tensor:
@@ -106,16 +106,17 @@ def _random_delta(x: Tensor, eps: float, norm: str, generator: torch.Generator |
 
 
 def _l2(t: Tensor) -> Tensor:
-    return t.flatten(1).norm(dim=1)[:, None, None, None]
+    # summed in fp64, where the device has it: in fp32 the norm of a large image is off by more than one part in a million
+    precise = torch.float32 if t.device.type == "mps" else torch.float64
+    return torch.linalg.vector_norm(t, dim=(1, 2, 3), keepdim=True, dtype=precise).to(t.dtype)
 
 
 @torch.no_grad()
-def _score(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Per image: its cross-entropy, in fp32, raised above every other image's where it is misclassified."""
+def _judge(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each image is misclassified, and its cross-entropy, in fp32."""
     with torch.autocast(x.device.type, enabled=False):
         logits = model(x).float()
-    loss = F.cross_entropy(logits, y, reduction="none").nan_to_num(1e30, 1e30)
-    return loss + (logits.argmax(1) != y) * 1e31
+    return logits.argmax(1) != y, F.cross_entropy(logits, y, reduction="none")
 
 
 def _check(x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm: str, step: str, restarts: int, random_start: bool) -> None:

@@ -41,7 +41,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads((folder / CARD).read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{folder / CARD} is no JSON ({error})") from error
-    if not isinstance(card, dict) or not {"model", "recipe", "sha256"} <= card.keys():
+    kinds = {"model": dict, "recipe": dict, "sha256": str}
+    if not isinstance(card, dict) or not all(isinstance(card.get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"{folder / CARD} is not a checkpoint's card: it must have model, recipe and sha256")
     return card
 

@@ -20,7 +20,9 @@ FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d56
 FASHION_CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
 # name -> class of torchvision.datasets
 TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-NAMES = ["fashion", *TORCHVISION, "folder:PATH"]
+SYNTHETIC = {"shapetex": "both", "shapetex-shape": "shape", "shapetex-texture": "texture", "shapetex-conflict": "conflict"}  # name -> cue
+SYNTHETIC_SIZES = {"train": 4000, "test": 2000}
+NAMES = ["fashion", *TORCHVISION, *SYNTHETIC, "folder:PATH"]
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,12 @@ def stratified(y: Tensor, n: int, seed: int) -> Tensor:
         raise ValueError(f"cannot take {n} images of {len(y)}")
     rng = np.random.default_rng(seed)
     labels = y.cpu().numpy()
-    rank = np.empty(len(labels))  # the place of each image within its class, as a share of the class
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        rank[members] = (rng.permutation(len(members)) + rng.random()) / len(members)
-    return torch.from_numpy(np.sort(np.argsort(rank, kind="stable")[:n]))
+    classes, counts = np.unique(labels, return_counts=True)
+    quota = counts * n / len(labels)
+    share = quota.astype(int)
+    share[np.argsort(share - quota, kind="stable")[: n - share.sum()]] += 1  # the largest remainders
+    chosen = [rng.choice(np.flatnonzero(labels == c), k, replace=False) for c, k in zip(classes, share, strict=True)]
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
 def load(
@@ -147,7 +150,8 @@ def load(
 
     Args:
         name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``
-            (torchvision's, downloaded when missing), or ``folder:PATH`` for images in ``PATH/<split>/<class>/*``.
+            (torchvision's, downloaded when missing), ``folder:PATH`` for images in ``PATH/<split>/<class>/*``, or ``shapetex``,
+            ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict`` (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
         size: resize the shorter side to this and crop the center square.
@@ -172,6 +176,12 @@ def load(
             choose=lambda y: stratified(torch.from_numpy(y), min(limit, len(y)), seed).numpy() if limit else np.arange(len(y)),
         )  # fmt: skip
         return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, name)
+    if name in SYNTHETIC:
+        from .synthetic import shapetex
+
+        # the two splits must have no image in common, whatever the seed
+        drawn = shapetex(limit or SYNTHETIC_SIZES[split], cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32)
+        return drawn.images
     images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else home() / "data" / "downloads")
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
@@ -202,10 +212,17 @@ def _torchvision(name: str, split: str, root: Path) -> Images:
 
     dataset = getattr(datasets, TORCHVISION[name])
     try:
-        source = dataset(root, train=split == "train", download=True)
+        try:
+            source = dataset(root, train=split == "train", download=True)
+        except RuntimeError:
+            # torchvision does not see that an earlier unpacking was interrupted; the archives are still there
+            for unpacked in (root / dataset.__name__ / "raw").glob("*-ubyte"):
+                unpacked.unlink()
+            source = dataset(root, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong checksum is a RuntimeError
+        reason = " ".join(str(error).split())
         raise OSError(
-            f"{name} is not complete in {root} and could not be downloaded ({error}); put its files there or name their folder as root"
+            f"{name} is not complete in {root} and could not be downloaded ({reason}); put its files there or name their folder as root"
         ) from error
     x = torch.as_tensor(source.data)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)

@@ -49,7 +49,7 @@ def patch_shuffle(x: Tensor, k: int, *, generator: torch.Generator | None = None
     """
     check_images(x)
     n, c, h, w = x.shape
-    if k < 1 or int(k) != k or h % k or w % k:
+    if not k >= 1 or k % 1 or h % k or w % k:
         right = [d for d in range(1, min(h, w) + 1) if h % d == 0 and w % d == 0]
         raise ValueError(f"images of {h}x{w} pixels cannot be cut into {k}x{k} patches; k can be {', '.join(map(str, right))}")
     k = int(k)

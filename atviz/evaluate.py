@@ -241,3 +241,32 @@ def true_probability(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
 
 def _device(model: nn.Module) -> torch.device:
     return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+
+
+def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Tensor, store: Store | None = None) -> dict[str, float]:
+    """What decides when shape and texture disagree (Geirhos et al. 2019).
+
+    Args:
+        images: of which each shows the shape of one class and the texture of another.
+        shape, texture: (N,) the two classes of each image, as the model numbers its classes. Images on which they are the same say
+            nothing, and are left out.
+
+    Returns:
+        ``shape``, ``texture`` and ``neither``: shares of the images decided so; ``shape_bias`` = shape / (shape + texture), with
+        ``ci_low`` and ``ci_high`` (95 %, Wilson); ``n``.
+    """
+    if not len(images) == len(shape) == len(texture):
+        raise ValueError(
+            f"{len(images)} images have {len(shape)} shape and {len(texture)} texture labels; there must be one of each for each image"
+        )
+    s, t = shape.cpu().numpy(), texture.cpu().numpy()
+    differ = s != t
+    if not differ.any():
+        raise ValueError("shape and texture agree on every image: nothing can be told apart")
+    found = _predictions(model, images, store)[differ]
+    by_shape, by_texture, n = int((found == s[differ]).sum()), int((found == t[differ]).sum()), int(differ.sum())
+    low, high = wilson(by_shape, by_shape + by_texture)
+    return {
+        "shape": by_shape / n, "texture": by_texture / n, "neither": 1 - (by_shape + by_texture) / n,
+        "shape_bias": by_shape / (by_shape + by_texture) if by_shape + by_texture else float("nan"), "ci_low": low, "ci_high": high, "n": n,
+    }  # fmt: skip

@@ -51,12 +51,12 @@ def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarra
         raise FileNotFoundError(
             f"{root} has no folder {wanted} (it has {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'})"
         )
-    if (here / "val_annotations.txt").is_file():
+    if any((root / name).is_file() for name in ("wnids.txt", "val/val_annotations.txt")):
         raise ValueError(
-            f"{here} is Tiny ImageNet's flat layout, whose labels are in val_annotations.txt: it cannot be read as a folder of classes"
+            f"{root} is Tiny ImageNet in its archive's own layout, whose test and val folders are flat: it cannot be read as folders of classes"
         )
     splits = [root / name for names in SPLIT_FOLDERS.values() for name in names if (root / name).is_dir()]
-    classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir()})
+    classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")})
     files: list[tuple[str, int, int]] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -73,7 +73,7 @@ def _decode_all(paths: list[Path], size: int | None) -> np.ndarray:
     def attempt(path: Path) -> np.ndarray | str:
         try:
             return decode(path, size)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on damaged files
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of them on damaged files
             return f"{path} ({'not an image' if isinstance(error, UnidentifiedImageError) else error})"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
@@ -107,8 +107,10 @@ def decode(path: Path, size: int | None = None) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("floating-point pixels, of unknown range")
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
-        wide = np.asarray(image, dtype=np.float64)
+        wide, hidden = np.asarray(image, dtype=np.float64), image.info.get("transparency")
         image = Image.fromarray(np.round(wide.clip(0, 65535) / 257).astype(np.uint8))
+        if isinstance(hidden, int):  # this one value is transparent
+            image.putalpha(Image.fromarray(np.where(wide == hidden, 0, 255).astype(np.uint8)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image)

@@ -158,14 +158,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights at {path}")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-    return {re.sub(r"^(?:module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
+        tensors = {re.sub(r"^(?:module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
+        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+            raise TypeError("not all of its values are tensors")
+    except Exception as error:  # each format has errors of its own, of every kind
+        reason = str(error).strip().split("\n")[0][:120] or type(error).__name__
+        raise ValueError(
+            f"{path} holds no weights: it is neither a safetensors file nor a state_dict of tensors alone ({reason})"
+        ) from error
+    return tensors
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -32,7 +32,7 @@ class Store:
             value = json.loads(path.read_text())["value"]
             self.read += 1
             return value
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass
         value = compute()
         self.folder.mkdir(parents=True, exist_ok=True)
