@@ -180,8 +180,8 @@ def load(
         from .synthetic import shapetex
 
         # the two splits must have no image in common, whatever the seed
-        drawn = shapetex(limit or SYNTHETIC_SIZES[split], cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32)
-        return drawn.images
+        n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
+        return shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
     images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else home() / "data" / "downloads")
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)

@@ -5,7 +5,7 @@ A random distortion takes a ``torch.Generator``; one on the CPU gives the same i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 
@@ -97,6 +97,67 @@ def random_modes(x: Tensor, p: float, *, generator: torch.Generator | None = Non
     return _filter(x, (drawn >= p)[:, None].to(x.device))
 
 
+def gaussian_blur(x: Tensor, sigma: float, *, kernel_size: int = 7) -> Tensor:
+    """Blur with a Gaussian of ``sigma`` pixels, cut off at ``kernel_size``; 0 is the identity. Borders are mirrored without their edge pixel.
+
+    A kernel of 7 pixels caps the effective width: beyond a sigma of about 2 it is nearly a box.
+
+    Raises:
+        ValueError: a negative sigma or NaN, or a kernel that is even or too large for the image.
+
+    Source: Itazuri et al. 2019, section 4.
+    """
+    check_images(x)
+    if not 0 <= sigma < float("inf"):
+        raise ValueError(f"sigma is {sigma}; it must be at least 0 pixels")
+    _check_kernel(x, kernel_size)
+    if sigma == 0:
+        return x.clone()
+    from torchvision.transforms.v2.functional import gaussian_blur as blur
+
+    return blur(x, [kernel_size, kernel_size], [float(sigma), float(sigma)])
+
+
+def median_filter(x: Tensor, times: int = 1, *, kernel_size: int = 5) -> Tensor:
+    """Replace each pixel, channel by channel, by the median of the square around it, ``times`` over; 0 is the identity.
+
+    Borders are mirrored without their edge pixel (SciPy's ``mirror``).
+
+    Raises:
+        ValueError: a number of times that is negative or not whole, or a kernel that is even or too large for the image.
+
+    Source: Itazuri et al. 2019, section 4.
+    """
+    check_images(x)
+    if not times >= 0 or times % 1:
+        raise ValueError(f"times is {times}; it must be a whole number of at least 0")
+    _check_kernel(x, kernel_size)
+    x = x.clone()
+    for _ in range(int(times)):
+        padded = torch.nn.functional.pad(x, [kernel_size // 2] * 4, mode="reflect")
+        x = padded.unfold(2, kernel_size, 1).unfold(3, kernel_size, 1).flatten(-2).median(-1).values
+    return x
+
+
+def reverse(x: Tensor, *, mean: Sequence[float]) -> Tensor:
+    """2·mean − x, channel by channel: colors reversed about ``mean``, in [0, 1] units. Not clamped.
+
+    Raises:
+        ValueError: a mean that has not one value for each channel.
+
+    Source: Itazuri et al. 2019, section 4.
+    """
+    check_images(x)
+    if len(mean) != x.shape[1]:
+        raise ValueError(f"mean has {len(mean)} values for {x.shape[1]} channels")
+    return 2 * torch.tensor(mean, dtype=x.dtype, device=x.device)[:, None, None] - x
+
+
+def _check_kernel(x: Tensor, kernel_size: int) -> None:
+    if kernel_size < 1 or kernel_size % 2 == 0 or kernel_size // 2 >= min(x.shape[-2:]):
+        raise ValueError(f"kernel_size is {kernel_size}; it must be odd, and less than twice the image's shorter side, {min(x.shape[-2:])}")
+
+
 def _filter(x: Tensor, keep: Tensor) -> Tensor:
     exact = x if x.dtype == torch.float64 else x.float()
     return torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
@@ -122,6 +183,8 @@ DISTORTIONS: dict[str, tuple[Callable[..., Tensor], str, bool, str]] = {
     "patch_shuffle": (patch_shuffle, "k", True, "k (image cut into k × k patches)"),
     "low_pass": (low_pass, "radius", False, "radius kept (cycles per image)"),
     "high_pass": (high_pass, "radius", False, "radius removed (cycles per image)"),
+    "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels, kernel 7)"),
+    "median_filter": (median_filter, "times", False, "median filter applied (times, kernel 5)"),
     "random_modes": (random_modes, "p", True, "probability that a mode is removed"),
 }
 

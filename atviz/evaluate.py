@@ -217,18 +217,19 @@ def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
 def saliency_scores(model: nn.Module, images: Images, *, batch_size: int = 100, store: Store | None = None) -> dict[str, np.ndarray]:
     """Numbers of each image's Grad map for its true class, (n,) each.
 
-    ``sparsity`` (`saliency.gini`) and ``edges`` (`saliency.edge_agreement`).
+    ``sparsity`` (`saliency.gini`), ``edges`` (`saliency.edge_agreement`) and ``coarse`` (`saliency.coarse_share`).
     """
 
     def run() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {"sparsity": [], "edges": []}
+        found: dict[str, list[float]] = {"sparsity": [], "edges": [], "coarse": []}
         for x, y in images.batches(batch_size, device=_device(model)):
             maps = saliency.grad(model, x, y)
             found["sparsity"] += saliency.gini(maps).tolist()
+            found["coarse"] += saliency.coarse_share(maps).tolist()
             found["edges"] += saliency.edge_agreement(maps, x).tolist()
         return found
 
-    key = {"measure": "saliency", "method": "grad", "model": fingerprint(model), "images": images.digest}
+    key = {"measure": "saliency", "method": "grad", "scores": 3, "model": fingerprint(model), "images": images.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 
@@ -255,6 +256,20 @@ def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Te
         ``shape``, ``texture`` and ``neither``: shares of the images decided so; ``shape_bias`` = shape / (shape + texture), with
         ``ci_low`` and ``ci_high`` (95 %, Wilson); ``n``.
     """
+    by_shape, by_texture = (hits.sum() for hits in decisions(model, images, shape=shape, texture=texture, store=store))
+    n = int((shape != texture).sum())
+    low, high = wilson(int(by_shape), int(by_shape + by_texture))
+    return {
+        "shape": float(by_shape / n), "texture": float(by_texture / n), "neither": float(1 - (by_shape + by_texture) / n),
+        "shape_bias": float(by_shape / (by_shape + by_texture)) if by_shape + by_texture else float("nan"),
+        "ci_low": low, "ci_high": high, "n": n,
+    }  # fmt: skip
+
+
+def decisions(
+    model: nn.Module, images: Images, *, shape: Tensor, texture: Tensor, store: Store | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the images whose shape and texture differ are decided by shape, and which by texture: two (n,) bool. See `cue_conflict`."""
     if not len(images) == len(shape) == len(texture):
         raise ValueError(
             f"{len(images)} images have {len(shape)} shape and {len(texture)} texture labels; there must be one of each for each image"
@@ -264,9 +279,4 @@ def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Te
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
     found = _predictions(model, images, store)[differ]
-    by_shape, by_texture, n = int((found == s[differ]).sum()), int((found == t[differ]).sum()), int(differ.sum())
-    low, high = wilson(by_shape, by_shape + by_texture)
-    return {
-        "shape": by_shape / n, "texture": by_texture / n, "neither": 1 - (by_shape + by_texture) / n,
-        "shape_bias": by_shape / (by_shape + by_texture) if by_shape + by_texture else float("nan"), "ci_low": low, "ci_high": high, "n": n,
-    }  # fmt: skip
+    return found == s[differ], found == t[differ]

@@ -243,3 +243,46 @@ def _show(ax: Axes, image: Tensor) -> None:
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
+
+
+@styled
+def bias_curve(rows: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
+    """Shape bias against eps with its band. Rows as `controls.bias_curve`; ``controls``: name → shape bias of each control, drawn as a line."""
+    figure = Figure(figsize=(6.0, 3.6))
+    ax = figure.add_subplot()
+    ax.plot(rows.eps, rows.shape_bias * 100, **{**look("pgd-inf-8"), "marker": "o"})
+    ax.fill_between(rows.eps, rows.ci_low * 100, rows.ci_high * 100, color=look("pgd-inf-8")["color"], alpha=0.18, linewidth=0)
+    for name, value in controls.items():
+        ax.axhline(value * 100, color="#666666", linewidth=1.2, linestyle="--")
+        below = value > 0.5
+        ax.annotate(name, (rows.eps.max(), value * 100), xytext=(0, -4 if below else 4), textcoords="offset points", ha="right",
+                    va="top" if below else "bottom", fontsize=9, color="#444444")  # fmt: skip
+    ax.set_xticks(list(rows.eps), [f"{e:g}" for e in rows.eps])
+    ax.set(xlabel="ε of the PGD training (L∞; 0 is normal training)", ylabel="shape bias (%)", ylim=(-3, 103))
+    return figure
+
+
+@styled
+def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Truth against instrument, a panel an instrument. Rows: ``instrument``, ``network``, ``value``, ``ci_low``, ``ci_high``, ``shape_bias``."""
+    names = [name for name in titles if (rows.instrument == name).any()]
+    columns = 4
+    figure = Figure(figsize=(11, 2.75 * -(-len(names) // columns) + 0.4))
+    axes = figure.subplots(-(-len(names) // columns), columns, squeeze=False)
+    drawn = list(dict.fromkeys(rows.network))
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, names, strict=False):
+        for network in drawn:
+            part = rows[(rows.instrument == name) & (rows.network == network)]
+            kind = {"shape-only": {"color": "#000000", "marker": "*"}, "texture-only": {"color": "#000000", "marker": "X"}}.get(
+                network, look(network)
+            )
+            errors = np.clip([part.value - part.ci_low, part.ci_high - part.value], 0, None)
+            ax.errorbar(part.shape_bias * 100, part.value, yerr=errors, color=kind["color"], marker=kind["marker"], linestyle="", markersize=6.5,
+                        elinewidth=1, label=network)  # fmt: skip
+        ax.set_title(titles[name], fontsize=9.5)
+        ax.set_xlim(-6, 106)
+    figure.supxlabel("true shape bias (%)", fontsize=10)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure

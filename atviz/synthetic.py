@@ -17,7 +17,7 @@ CHUNK = 500  # images drawn at a time: bounds the memory
 Field = np.ndarray  # (N, H, W) float64
 
 
-def _polygon_star(u: Field, v: Field) -> Field:
+def _star(u: Field, v: Field) -> Field:
     inner, tip = 0.42, np.pi / 5
     radius = np.hypot(u, v)
     angle = np.abs((np.arctan2(v, u) + tip) % (2 * tip) - tip)  # folded onto half a point of the star
@@ -26,19 +26,16 @@ def _polygon_star(u: Field, v: Field) -> Field:
     return radius * (np.cos(angle) * normal[0] + np.sin(angle) * normal[1]) - normal[0]
 
 
-# Signed distance to the outline, negative inside, in coordinates in which the silhouette fits the unit disc; and its area there.
-SHAPES: dict[str, tuple[Callable[[Field, Field], Field], float]] = {
-    "disc": (lambda u, v: np.hypot(u, v) - 1, np.pi),
-    "square": (lambda u, v: np.maximum(np.abs(u), np.abs(v)) - np.sqrt(0.5), 2.0),
-    "triangle": (lambda u, v: np.maximum(-v, np.abs(u) * np.sqrt(0.75) + v / 2) - 0.5, 0.75 * np.sqrt(3)),
-    "ring": (lambda u, v: np.abs(np.hypot(u, v) - 0.78) - 0.22, np.pi * (1 - 0.56**2)),
-    "cross": (
-        lambda u, v: np.minimum(np.maximum(np.abs(u) - 0.95, np.abs(v) - 0.3), np.maximum(np.abs(v) - 0.95, np.abs(u) - 0.3)),
-        2 * 1.9 * 0.6 - 0.6**2,
-    ),
-    "star": (_polygon_star, 10 * 0.5 * 0.42 * np.sin(np.pi / 5)),
-    "diamond": (lambda u, v: (np.abs(u) * 0.5 + np.abs(v) - 0.5) / np.hypot(0.5, 1), 1.0),
-    "bar": (lambda u, v: np.maximum(np.abs(u) - 0.95, np.abs(v) - 0.25), 1.9 * 0.5),
+# Signed distance to the outline, negative inside, in coordinates in which the silhouette fits the unit disc.
+SHAPES: dict[str, Callable[[Field, Field], Field]] = {
+    "disc": lambda u, v: np.hypot(u, v) - 0.85,
+    "square": lambda u, v: np.maximum(np.abs(u), np.abs(v)) - np.sqrt(0.5),
+    "triangle": lambda u, v: np.maximum(-v, np.abs(u) * np.sqrt(0.75) + v / 2) - 0.5,
+    "ring": lambda u, v: np.abs(np.hypot(u, v) - 0.75) - 0.25,
+    "cross": lambda u, v: np.minimum(np.maximum(np.abs(u) - 0.95, np.abs(v) - 0.3), np.maximum(np.abs(v) - 0.95, np.abs(u) - 0.3)),
+    "star": _star,
+    "diamond": lambda u, v: (np.abs(u) * 0.5 + np.abs(v) - 0.5) / np.hypot(0.5, 1),
+    "bar": lambda u, v: np.maximum(np.abs(u) - 0.95, np.abs(v) - 0.3),
 }
 
 # Stripes and checks: direction (degrees) and wavelength (share of the side). Noise: correlation length (share of the side).
@@ -56,20 +53,22 @@ TEXTURES = [*STRIPES, *CHECKS, *NOISE]
 
 @dataclass(frozen=True)
 class ShapeTex:
-    """``images``, whose labels are the informative cue's; ``shape`` and ``texture``, (N,) int64 labels; ``mask``, (N, H, W) coverage in [0, 1]."""
+    """``images``, whose labels are the informative cue's; ``shape`` and ``texture``, (N,) int64 labels; ``mask``, (N, H, W)
+    coverage of the silhouette in [0, 1]; ``pattern``, (N, H, W) bool, the texture as it would fill the whole image."""
 
     images: Images
     shape: Tensor
     texture: Tensor
     mask: Tensor
+    pattern: Tensor
 
 
 def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contrast: float = 0.12) -> ShapeTex:
     """Draw ``n`` color images of ``size`` pixels, each a silhouette of one of `SHAPES` with one of `TEXTURES`.
 
-    Place, rotation, size, colors and the texture's phase are random. All silhouettes of one size have the same area, all textures
-    the same mean and variance (two values, ± ``contrast`` around the silhouette's color): neither brightness nor color tells a
-    class. The same seed gives the same images on any machine.
+    Place, size, rotation (up to 30° either way), colors and the texture's phase are random. All textures have the same mean and
+    variance (two values, ± ``contrast`` around the silhouette's color), and that color lies as often above the ground's as below:
+    neither brightness nor color tells a class. The same seed gives the same images on any machine.
 
     Args:
         cue: ``both``: shape and texture have the same label. ``shape``: the texture is random. ``texture``: the shape is random.
@@ -89,23 +88,25 @@ def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contra
     shape = other if cue == "texture" else label
     texture = {"both": label, "shape": other, "texture": label, "conflict": clash}[cue]
     parts = [_draw(shape[i : i + CHUNK], texture[i : i + CHUNK], rng, size, contrast) for i in range(0, n, CHUNK)]
-    x, mask = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
+    x, mask, pattern = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
     names = TEXTURES if cue == "texture" else list(SHAPES)
     y = torch.from_numpy(texture if cue == "texture" else shape)
-    return ShapeTex(Images(x, y, list(names), f"shapetex-{cue}"), torch.from_numpy(shape), torch.from_numpy(texture), mask)
+    return ShapeTex(Images(x, y, list(names), f"shapetex-{cue}"), torch.from_numpy(shape), torch.from_numpy(texture), mask, pattern)
 
 
-def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size: int, contrast: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 3, size, size) uint8 and coverage (N, size, size) float32. All in float64, so that rounding to bytes is the same everywhere."""
+def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size: int, contrast: float) -> tuple[np.ndarray, ...]:
+    """Pixels (N, 3, size, size) uint8, coverage (N, size, size) float32 and pattern (N, size, size) bool.
+
+    All is computed in float64, so that rounding to bytes is the same everywhere.
+    """
     n = len(shape)
-    root_area, angle = rng.uniform(0.32, 0.45, n), rng.uniform(0, 2 * np.pi, n)
-    radius = root_area / np.sqrt([area for _, area in SHAPES.values()])[shape]
+    radius, angle = rng.uniform(0.3, 0.44, n), rng.uniform(-np.pi / 6, np.pi / 6, n)
     margin = radius + 0.5 / size  # the silhouette, with its blurred outline, stays within the frame
     center = margin + rng.random((2, n)) * (1 - 2 * margin)
     background = rng.uniform(0.15, 0.85, (n, 3))
     # the silhouette's color differs from the ground's by a step of fixed length in a random direction, turned round where it would leave the range
     step = rng.standard_normal((n, 3))
-    step *= 0.35 / np.linalg.norm(step, axis=1, keepdims=True)
+    step *= 0.5 / np.linalg.norm(step, axis=1, keepdims=True)
     color = background + step
     low, high = contrast, 1 - contrast
     color = np.where((color < low) | (color > high), background - step, color).clip(low, high)
@@ -116,14 +117,14 @@ def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size
     scale = radius[:, None, None]
     u, v = (cos * x + sin * y) / scale, (cos * y - sin * x) / scale
     mask = np.empty((n, size, size))
-    for k, (distance, _) in enumerate(SHAPES.values()):
+    for k, distance in enumerate(SHAPES.values()):
         members = shape == k
         # the outline is blurred over one pixel
         mask[members] = (0.5 - distance(u[members], v[members]) * scale[members] * size).clip(0, 1)
     value = _texture(texture, rng, size)
     filled = color[:, :, None, None] + contrast * value[:, None]
     pixels = background[:, :, None, None] * (1 - mask[:, None]) + filled * mask[:, None]
-    return np.floor(pixels * 255 + 0.5).astype(np.uint8), mask.astype(np.float32)
+    return np.floor(pixels * 255 + 0.5).astype(np.uint8), mask.astype(np.float32), value > 0
 
 
 def _texture(texture: np.ndarray, rng: np.random.Generator, size: int) -> Field:

@@ -392,6 +392,20 @@ def test_unpacking_that_was_interrupted_is_done_again(fashion_server, tmp_path):
     assert matches(data.load("fashion-full", root=tmp_path), *fashion_server.arrays["train"])
 
 
+def test_failed_download_touches_nothing_that_was_there(fashion_server, tmp_path):
+    # somebody's own unpacked files, one of them missing, and no archives to unpack again
+    data.load("fashion-full", root=tmp_path)
+    raw = tmp_path / "FashionMNIST" / "raw"
+    for path in [*raw.glob("*.gz"), raw / "t10k-labels-idx1-ubyte"]:
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    assert len(before) == 3
+    fashion_server.files.clear()
+    with pytest.raises(OSError, match="fashion-full is not complete"):
+        data.load("fashion-full", root=tmp_path)
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
+
+
 def python2_pickle(record):
     """As Python 2 wrote the real archive: 0 and 1 for the flags of a dtype, where it is now False and True."""
     raw = pickle.dumps(record, protocol=2)

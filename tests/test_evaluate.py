@@ -356,6 +356,26 @@ def test_own_functions_are_never_read_from_the_store(tmp_path, trained, images):
     )
 
 
+class Dimmed:
+    """A function of one's own that says what it depends on."""
+
+    def __init__(self, by):
+        self.by, self.key = by, f"dimmed by {by}"
+
+    def __call__(self, x):
+        return x * self.by
+
+
+def test_own_functions_with_a_key_are_stored_under_it(tmp_path, trained, images):
+    store = Store(tmp_path)
+    run = lambda by: evaluate.sweep({"m": trained}, images, {"dim": {1: Dimmed(by)}}, store=store).top1[0]
+    first = run(0.5)
+    assert store.computed == 2
+    assert run(0.5) == first and store.computed == 2
+    assert run(0.0) == evaluate.sweep({"m": trained}, images, {"dim": {1: torch.zeros_like}}).top1[0] != first
+    assert store.computed == 3
+
+
 # --- differences between models
 
 
@@ -385,7 +405,7 @@ def test_saliency_scores_against_the_maps(tmp_path, trained, images):
     (maps,) = torch.autograd.grad(log_p, leaf)
     for batch_size in (7, 100):
         found = evaluate.saliency_scores(trained, some, batch_size=batch_size)
-        assert found.keys() == {"sparsity", "edges"}
+        assert found.keys() >= {"sparsity", "edges"}
         assert found["sparsity"] == pytest.approx(saliency.gini(maps).numpy(), abs=1e-4)
         assert found["edges"] == pytest.approx(saliency.edge_agreement(maps, x).numpy(), abs=1e-3)
     first, again = (evaluate.saliency_scores(trained, some, store=store) for _ in range(2))
@@ -399,3 +419,45 @@ def test_true_probability_against_softmax(mixed, untouched):
         found = evaluate.true_probability(mixed, x, y)
     logits = mixed.eval()(x).detach().double().numpy()
     assert found == pytest.approx([np.exp(row[c]) / np.exp(row).sum() for row, c in zip(logits, y, strict=True)], rel=1e-5)
+
+
+# --- cue conflict
+
+
+def test_cue_conflict_counts_what_decides():
+    # a model that answers with the class drawn in its first pixel
+    said = torch.tensor([0, 0, 0, 1, 1, 2, 3, 0])
+    shape = torch.tensor([0, 0, 1, 0, 1, 0, 0, 0])
+    texture = torch.tensor([1, 2, 0, 1, 2, 1, 1, 0])  # the last image is no conflict
+    images = Images(said.byte().view(8, 1, 1, 1), torch.zeros(8, dtype=torch.int64), list("abcd"))
+
+    class Reads(nn.Module):
+        def forward(self, x):
+            return torch.eye(4)[(x.flatten() * 255).round().long()]
+
+    found = evaluate.cue_conflict(Reads(), images, shape=shape, texture=texture)
+    interval = binomtest(3, 5).proportion_ci(method="wilson")
+    expected = {
+        "n": 7,
+        "shape": 3 / 7,
+        "texture": 2 / 7,
+        "neither": 2 / 7,
+        "shape_bias": 3 / 5,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+    }
+    assert found == pytest.approx(expected)
+    swapped = evaluate.cue_conflict(Reads(), images, shape=texture, texture=shape)
+    assert swapped["shape_bias"] == pytest.approx(1 - found["shape_bias"])
+    neither = evaluate.cue_conflict(Reads(), images[5:7], shape=shape[5:7], texture=texture[5:7])
+    assert neither["neither"] == 1 and math.isnan(neither["shape_bias"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "texture", "sentence"),
+    [([0, 1], [0, 1], "agree on every image"), ([0, 1, 1], [1, 0], "one of each"), ([0], [1], "one of each")],
+)
+def test_labels_that_tell_nothing_apart_are_refused(shape, texture, sentence):
+    images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
+    with pytest.raises(ValueError, match=sentence):
+        evaluate.cue_conflict(Unused(), images, shape=torch.tensor(shape), texture=torch.tensor(texture))
