@@ -175,7 +175,8 @@ def load(
             Path(name.removeprefix("folder:")), split, size=size, cache=home() / "data" / "cache",
             choose=lambda y: stratified(torch.from_numpy(y), min(limit, len(y)), seed).numpy() if limit else np.arange(len(y)),
         )  # fmt: skip
-        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, name)
+        # a card says which images they were by their digest, not by a path of this machine
+        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, f"folder:{Path(name.removeprefix('folder:')).name}")
     if name in SYNTHETIC:
         from .synthetic import shapetex
 

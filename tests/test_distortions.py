@@ -321,3 +321,54 @@ def test_share_of_modes_that_fall_is_p(p):
 def test_p_that_is_no_probability_is_refused(p):
     with pytest.raises(ValueError, match="p is"):
         random_modes(images(1, 1, 4, 4), p)
+
+
+@pytest.mark.parametrize("size", [(9, 12), (28, 28)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_median_is_scipys(size, kernel):
+    from scipy import ndimage
+
+    x = torch.rand(2, 3, *size)
+    expected = x.numpy()
+    for times in range(3):
+        torch.testing.assert_close(distortions.median_filter(x, times, kernel_size=kernel).numpy(), expected)
+        expected = ndimage.median_filter(expected, size=(1, 1, kernel, kernel), mode="mirror")
+
+
+@pytest.mark.parametrize("sigma", [0.25, 1.0, 5.0])
+def test_blur_is_scipys_with_the_same_kernel(sigma):
+    from scipy import ndimage
+
+    x = torch.rand(2, 3, 20, 15, dtype=torch.float64)
+    weights = np.exp(-0.5 * (np.arange(-3, 4) / sigma) ** 2)
+    weights /= weights.sum()
+    expected = ndimage.correlate1d(ndimage.correlate1d(x.numpy(), weights, axis=2, mode="mirror"), weights, axis=3, mode="mirror")
+    np.testing.assert_allclose(distortions.gaussian_blur(x, sigma).numpy(), expected, atol=1e-6)
+
+
+def test_no_blur_no_median_and_a_double_reversal_are_the_identity():
+    x = torch.rand(2, 3, 8, 8)
+    assert torch.equal(distortions.gaussian_blur(x, 0), x)
+    assert torch.equal(distortions.median_filter(x, 0), x)
+    mean = [0.4, 0.5, 0.6]
+    reversed_ = distortions.reverse(x, mean=mean)
+    torch.testing.assert_close(reversed_ + x, (2 * torch.tensor(mean))[:, None, None].expand_as(x))
+    torch.testing.assert_close(distortions.reverse(reversed_, mean=mean), x)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: distortions.gaussian_blur(x, -1), "sigma is -1"),
+        (lambda x: distortions.gaussian_blur(x, float("nan")), "sigma is nan"),
+        (lambda x: distortions.gaussian_blur(x, 1, kernel_size=4), "kernel_size is 4"),
+        (lambda x: distortions.gaussian_blur(x[..., :3], 1), "kernel_size is 7"),
+        (lambda x: distortions.median_filter(x, -1), "times is -1"),
+        (lambda x: distortions.median_filter(x, 1.5), "times is 1.5"),
+        (lambda x: distortions.median_filter(x, kernel_size=0), "kernel_size is 0"),
+        (lambda x: distortions.reverse(x, mean=[0.5]), "1 values for 3 channels"),
+    ],
+)
+def test_filters_refuse_what_cannot_be(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(1, 3, 8, 8))
