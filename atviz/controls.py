@@ -163,7 +163,7 @@ def _rank_interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tu
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's correlation of each row of two (R, N) arrays."""
-    return rank_correlation(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    return rank_correlation(torch.tensor(a), torch.tensor(b)).numpy()
 
 
 def bias_curve(bias: pd.DataFrame) -> pd.DataFrame:

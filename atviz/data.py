@@ -216,9 +216,14 @@ def _torchvision(name: str, split: str, root: Path) -> Images:
         try:
             source = dataset(root, train=split == "train", download=True)
         except RuntimeError:
-            # torchvision does not see that an earlier unpacking was interrupted; the archives are still there
-            for unpacked in (root / dataset.__name__ / "raw").glob("*-ubyte"):
-                unpacked.unlink()
+            # torchvision does not see that an earlier unpacking was interrupted: unpack again what came from an archive
+            unpacked = [
+                path.with_suffix("") for path in (root / dataset.__name__ / "raw").glob("*-ubyte.gz") if path.with_suffix("").is_file()
+            ]
+            if not unpacked:
+                raise
+            for path in unpacked:
+                path.unlink()
             source = dataset(root, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong checksum is a RuntimeError
         reason = " ".join(str(error).split())

@@ -154,7 +154,7 @@ def reverse(x: Tensor, *, mean: Sequence[float]) -> Tensor:
 
 
 def _check_kernel(x: Tensor, kernel_size: int) -> None:
-    if kernel_size < 1 or kernel_size % 2 == 0 or kernel_size // 2 >= min(x.shape[-2:]):
+    if kernel_size < 1 or kernel_size % 2 != 1 or kernel_size // 2 >= min(x.shape[-2:]):
         raise ValueError(f"kernel_size is {kernel_size}; it must be odd, and less than twice the image's shorter side, {min(x.shape[-2:])}")
 
 

@@ -13,7 +13,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
         return float("nan"), float("nan")
     p, z2 = successes / n, Z95**2
     center, half = p + z2 / (2 * n), Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, float((center - half) / (1 + z2 / n))), min(1.0, float((center + half) / (1 + z2 / n)))
+    low, high = float((center - half) / (1 + z2 / n)), float((center + half) / (1 + z2 / n))
+    return 0.0 if successes == 0 else low, 1.0 if successes == n else high  # exactly, where rounding would miss it
 
 
 def paired_difference(
