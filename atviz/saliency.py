@@ -128,19 +128,6 @@ def coarse_share(maps: Tensor, radius: float = 4) -> Tensor:
     return (power * coarse).sum((1, 2)) / power.sum((1, 2)).clamp(min=1e-300)
 
 
-def region_shares(maps: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """Shares of each map's magnitude ``edge``, ``inside`` and ``outside`` a silhouette, (N,) each.
-
-    ``mask`` is (N, H, W) coverage; the edge is where the square of nine pixels around a pixel is neither all in nor all out.
-    """
-    covered = (mask > 0.5).to(maps.dtype)[:, None].to(maps.device)
-    grown, shrunk = F.max_pool2d(covered, 3, 1, 1), -F.max_pool2d(-covered, 3, 1, 1)
-    regions = {"edge": grown - shrunk, "inside": shrunk, "outside": 1 - grown}
-    energy = magnitude(maps)
-    total = energy.sum((1, 2)).clamp(min=1e-30)
-    return {name: (energy * region[:, 0]).sum((1, 2)) / total for name, region in regions.items()}
-
-
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's correlation of each row of two (N, P) tensors, ties ranked by their mean; 0 where a row is constant."""
     ra, rb = (_ranks(t.double()) for t in (a, b))

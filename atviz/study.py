@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import attacks, checkpoints, data, evaluate, home, models, recipes, shipped, train
+from . import attacks, checkpoints, data, evaluate, home, models, recipes, scores, train
 from .records import Store
 
 if TYPE_CHECKING:
@@ -118,32 +118,25 @@ class Study:
             recipe = replace(recipe, stop_at=self.cards[self.adversarial]["metrics"]["clean"])
         return replace(recipe, batch_size=min(recipe.batch_size, len(self.train_images)))
 
-    def folder(self, name: str, *, seed: int | None = None) -> Path:
-        """Where the checkpoint of a network lies: it is named by all that its training depends on.
-
-        In ``checkpoints/`` where it was shipped with atviz, else in ``checkpoints/local/``.
-        """
-        seed = self.settings.seed if seed is None else seed
+    def folder(self, name: str) -> Path:
+        """Where the checkpoint of a network lies: it is named by all that its training depends on."""
         key = {
-            "recipe": train.describe(self.recipe(name)), "arch": self.profile.arch, "seed": seed,
+            "recipe": train.describe(self.recipe(name)), "arch": self.profile.arch, "seed": self.settings.seed,
             "train": self.train_images.digest, "test": self.test_images.digest,
         }  # fmt: skip
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
         dataset = re.sub(r"[^\w.-]+", "-", self.test_images.name)
-        folder = f"{dataset}-{self.profile.arch}-{name}-s{seed}-{digest}"
-        ready = shipped("checkpoints", folder)
-        return ready if checkpoints.exists(ready) else home() / "checkpoints" / "local" / folder
+        return home() / "checkpoints" / "local" / f"{dataset}-{self.profile.arch}-{name}-s{self.settings.seed}-{digest}"
 
-    def obtain(self, name: str, *, seed: int | None = None) -> nn.Module:
+    def obtain(self, name: str) -> nn.Module:
         """The network of a recipe: read from its checkpoint, or trained, going on from the last finished epoch of a run cut off."""
-        seed = self.settings.seed if seed is None else seed
-        folder, recipe = self.folder(name, seed=seed), self.recipe(name)
+        folder, recipe = self.folder(name), self.recipe(name)
         if not checkpoints.exists(folder):
-            self._train(folder, recipe, seed)
+            self._train(folder, recipe)
         model, self.cards[name] = load_checkpoint(folder)
         return model.to(self.device)
 
-    def _train(self, folder: Path, recipe: recipes.Recipe, seed: int) -> None:
+    def _train(self, folder: Path, recipe: recipes.Recipe) -> None:
         images = self.train_images
         mean, std = images.channel_stats()
         shape: dict[str, Any] = {
@@ -151,11 +144,11 @@ class Study:
             "mean": mean, "std": std,
         }  # fmt: skip
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(self.settings.seed)
             model = models.build(**shape)
         resume = folder.with_name(folder.name + ".training")
         fabric = self.fabric or train.make_fabric()
-        report = train.fit(model, recipe, images, self.test_images, seed=seed, fabric=fabric, resume=resume)
+        report = train.fit(model, recipe, images, self.test_images, seed=self.settings.seed, fabric=fabric, resume=resume)
         described = {
             "name": images.name,
             "train": len(images),
@@ -164,7 +157,7 @@ class Study:
             "test_digest": self.test_images.digest,
         }
         card = {
-            "model": shape, "recipe": train.describe(recipe), "data": described, "classes": images.classes, "seed": seed,
+            "model": shape, "recipe": train.describe(recipe), "data": described, "classes": images.classes, "seed": self.settings.seed,
             "metrics": {"clean": evaluate.accuracy(model, self.test_images)["top1"], "probe": report["history"][-1]["robust"]},
             "collapsed_at": report["collapsed_at"], "stopped_at": report["stopped_at"], "history": report["history"], "versions": train.versions(),
         }  # fmt: skip
@@ -191,10 +184,10 @@ class Study:
         }
 
     def saliency_scores(self) -> dict[str, dict[str, np.ndarray]]:
-        """`evaluate.saliency_scores` of each network on the profile's number of test images: measure -> network -> (n,)."""
+        """`scores.saliency_scores` of each network on the profile's number of test images: measure -> network -> (n,)."""
         images = self.test_images.sample(min(self.profile.saliency_images, len(self.test_images)), seed=self.settings.seed)
-        found = {name: evaluate.saliency_scores(model, images, store=self.store) for name, model in self.models.items()}
-        return {measure: {name: scores[measure] for name, scores in found.items()} for measure in ("sparsity", "edges")}
+        found = {name: scores.saliency_scores(model, images, store=self.store) for name, model in self.models.items()}
+        return {measure: {name: scores[measure] for name, scores in found.items()} for measure in next(iter(found.values()))}
 
 
 def load_checkpoint(folder: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from atviz import attacks, distortions, evaluate, models, saliency
+from atviz import attacks, distortions, evaluate, models, synthetic
 from atviz.data import Images
 from atviz.records import Store
 
@@ -397,22 +397,6 @@ def test_differences_of_a_sweep(trained, other, images):
 # --- numbers of single images
 
 
-def test_saliency_scores_against_the_maps(tmp_path, trained, images):
-    store, some = Store(tmp_path), images[:30]
-    x, y = some.x.float() / 255, some.y
-    leaf = x.clone().requires_grad_()
-    log_p = trained(leaf).log_softmax(1).gather(1, y[:, None]).sum()
-    (maps,) = torch.autograd.grad(log_p, leaf)
-    for batch_size in (7, 100):
-        found = evaluate.saliency_scores(trained, some, batch_size=batch_size)
-        assert found.keys() >= {"sparsity", "edges"}
-        assert found["sparsity"] == pytest.approx(saliency.gini(maps).numpy(), abs=1e-4)
-        assert found["edges"] == pytest.approx(saliency.edge_agreement(maps, x).numpy(), abs=1e-3)
-    first, again = (evaluate.saliency_scores(trained, some, store=store) for _ in range(2))
-    assert (store.computed, store.read) == (1, 1)
-    assert all((first[name] == again[name]).all() and len(first[name]) == 30 for name in first)
-
-
 def test_true_probability_against_softmax(mixed, untouched):
     x, y = torch.rand(5, 1, 16, 16), torch.tensor([0, 1, 2, 2, 1])
     with untouched(mixed):
@@ -461,3 +445,55 @@ def test_labels_that_tell_nothing_apart_are_refused(shape, texture, sentence):
     images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
     with pytest.raises(ValueError, match=sentence):
         evaluate.cue_conflict(Unused(), images, shape=torch.tensor(shape), texture=torch.tensor(texture))
+
+
+# --- shape against texture
+
+
+class Follows(nn.Module):
+    """Answers with the first label of an image (shape) for a share of the images, with the second (texture) for the rest."""
+
+    def __init__(self, drawn: synthetic.ShapeTex, share: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(share))
+        by_shape = torch.arange(len(drawn.shape)) < share * len(drawn.shape)
+        labels = torch.where(by_shape, drawn.shape, drawn.texture)
+        self.answers = {x.numpy().tobytes(): label for x, label in zip(drawn.images.x, labels, strict=True)}
+
+    def forward(self, x):
+        found = torch.stack([self.answers[image.numpy().tobytes()] for image in (x * 255).round().byte()])
+        return nn.functional.one_hot(found, 8).float()
+
+
+@pytest.fixture(scope="module")
+def conflict():
+    return synthetic.shapetex(200, cue="conflict", size=16)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_cue_conflict_finds_the_share_that_was_built_in(conflict, share):
+    found = evaluate.cue_conflict(Follows(conflict, share), conflict.images, shape=conflict.shape, texture=conflict.texture)
+    assert found["shape"] == pytest.approx(share)
+    assert found["texture"] == pytest.approx(1 - share)
+    assert found["neither"] == pytest.approx(0)
+    assert found["shape_bias"] == pytest.approx(share)
+    assert found["ci_low"] <= share <= found["ci_high"]
+    assert found["n"] == 200
+
+
+def test_cue_conflict_counts_neither_and_leaves_out_agreement(conflict):
+    wrong = evaluate.cue_conflict(
+        Follows(conflict, 1.0), conflict.images, shape=conflict.texture.roll(1), texture=conflict.texture.roll(1).add(1) % 8
+    )
+    assert wrong["neither"] > 0.5
+    half = conflict.texture.clone()
+    half[:100] = conflict.shape[:100]
+    assert evaluate.cue_conflict(Follows(conflict, 1.0), conflict.images, shape=conflict.shape, texture=half)["n"] == 100
+
+
+def test_cue_conflict_refuses_what_says_nothing(conflict):
+    model = Follows(conflict, 1.0)
+    with pytest.raises(ValueError, match="agree on every image"):
+        evaluate.cue_conflict(model, conflict.images, shape=conflict.shape, texture=conflict.shape)
+    with pytest.raises(ValueError, match="one of each"):
+        evaluate.cue_conflict(model, conflict.images, shape=conflict.shape[:5], texture=conflict.texture)

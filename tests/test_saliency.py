@@ -268,3 +268,10 @@ def test_edge_agreement_without_edges_is_zero(grey):
     flat, busy = torch.full((2, 3, 9, 7), grey), images(2, 3, 9, 7)
     assert saliency.edge_agreement(busy, flat).tolist() == [0, 0]
     assert saliency.edge_agreement(flat, busy).tolist() == [0, 0]
+
+
+def test_coarse_share_of_a_wave_is_all_or_nothing():
+    grid = torch.arange(32) / 32
+    for cycles, share in ((2, 1.0), (4, 1.0), (5, 0.0), (9, 0.0)):
+        wave = torch.sin(2 * torch.pi * cycles * grid).expand(1, 3, 32, 32)
+        assert float(saliency.coarse_share(wave)) == pytest.approx(share, abs=1e-9)
