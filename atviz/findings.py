@@ -88,10 +88,11 @@ class Finding:
         number = self._number
         return {
             "what": self.label,
+            "n": f"{self.n:,}",
             "normal": self._value(self.normal),
             "underfit": "–" if self.underfit is None else self._value(self.underfit),
             "adversarial": self._value(self.adversarial),
-            "difference": f"{number(self.difference, signed=True)}  [{number(self.ci_low, signed=True)}, {number(self.ci_high, signed=True)}]",
+            "difference": f"{number(self.difference, signed=True)} [{number(self.ci_low, signed=True)}, {number(self.ci_high, signed=True)}]",
             "paper": f"{self.expected} ({self.source})",
             "verdict": self.verdict,
         }

@@ -112,11 +112,11 @@ def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
         names = json.loads((folder / "run.json").read_text())["order"]
         cells = [_finding(row) for name in names for row in _findings(folder, name)]
         lines = [
-            "| on the same test images | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
-            "|---|--:|--:|--:|--:|---|---|",
+            "| measured on the same test images | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
+            "|---|--:|--:|--:|--:|--:|---|---|",
         ]
         lines += [
-            f"| {' | '.join(c[k] for k in ('what', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))} |"
+            f"| {' | '.join(c[k] for k in ('what', 'n', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))} |"
             for c in cells
         ]
         return f"<!-- findings: {match[1]} -->\n" + "\n".join(lines) + "\n<!-- end -->"
