@@ -106,9 +106,8 @@ def fit(
     good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
     first, world = fabric.global_rank, fabric.world_size
-    bar = tqdm(
-        total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=None if first == 0 else True
-    )
+    quiet: dict[str, Any] = {} if first == 0 else {"disable": True}  # one bar; given only then, so that $TQDM_DISABLE is heeded
+    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", **quiet)
     for epoch in range(done["epoch"], recipe.epochs):
         if done["stopped_at"] is not None:
             break
