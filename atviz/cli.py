@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import ast
-import json
-import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .subcommands import (
+    Arch,
+    Dataset,
+    Epochs,
+    Models,
+    Profile,
+    Seed,
+    Size,
+    TestLimit,
+    TrainLimit,
+    TrainSteps,
+    data_app,
+    models_app,
+    plainly,
+    stylize_app,
+)
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="What does an adversarially trained network look at?")  # fmt: skip
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check.")
-models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
-
-Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100 or folder:PATH")]
-Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
-Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
-Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
-Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
-Size = Annotated[int, typer.Option(help="resize images to this side; 0: as they are")]
-TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's")]
-TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
-Epochs = Annotated[int, typer.Option(help="0: the profile's")]
-TrainSteps = Annotated[int, typer.Option(help="PGD steps in training; 0: the profile's")]
-
-
-def plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
-
-    @wraps(command)
-    def inner(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ValueError, OSError) as error:
-            typer.echo(f"atviz: {error}", err=True)
-            raise typer.Exit(2) from error
-        except FloatingPointError as error:
-            typer.echo(f"atviz: {error}", err=True)
-            raise typer.Exit(1) from error
-
-    return inner
+app.add_typer(stylize_app, name="stylize")
 
 
 def _settings(dataset: str, models: str, **others: Any) -> Any:
@@ -184,74 +168,3 @@ def readme() -> None:
     figures = {"saliency": "02_saliency_1-grad", "saturation": "04_saturate_2-accuracy"}
     shown = {f"notebooks/figures/{name}.png": f"quick-fashion/figures/{source}.png" for name, source in figures.items()}
     fill_readme(home() / "README.md", home() / "results", shown)
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """List the data sets that can be named."""
-    from .data import NAMES
-
-    typer.echo("\n".join(NAMES))
-
-
-@data_app.command("fetch")
-@plainly
-def data_fetch(name: str) -> None:
-    """Download a data set, or find it in place."""
-    data_check(name)
-
-
-@data_app.command("check")
-@plainly
-def data_check(name: str) -> None:
-    """Load both splits of a data set and print what is in them."""
-    from .data import load
-
-    for split in ("train", "test"):
-        images = load(name, split)
-        n, c, h, w = images.x.shape
-        typer.echo(f"{split}: {n} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """List the trained networks on this machine."""
-    from . import home
-    from .checkpoints import exists, read_card
-
-    rows = []
-    for folder in sorted(p for p in (home() / "checkpoints").glob("**/*") if p.is_dir() and exists(p)):
-        card = read_card(folder)
-        rows.append((folder.name, card["recipe"]["name"], f"{card['metrics']['clean']:.4f}", str(card["seed"]), card["sha256"][:12]))
-    header = ("checkpoint", "recipe", "clean", "seed", "sha256")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows] if rows else []:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if not rows:
-        typer.echo("no trained networks yet; `atviz train normal` makes one")
-
-
-@models_app.command("show")
-@plainly
-def models_show(checkpoint: Path) -> None:
-    """Print a checkpoint's card."""
-    from .checkpoints import read_card
-
-    typer.echo(json.dumps(read_card(checkpoint), indent=1, ensure_ascii=False))
-
-
-@models_app.command("verify")
-@plainly
-def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0) -> None:
-    """Check a checkpoint's hash and measure its clean accuracy again; exit 1 where it differs from the card."""
-    from . import data, study
-    from . import evaluate as measure
-
-    model, card = study.load_checkpoint(checkpoint)
-    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"])
-    if images.digest != card["data"]["test_digest"]:
-        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
-    found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]
-    typer.echo(f"clean accuracy {found:.4f}, card {claimed:.4f}")
-    if abs(found - claimed) > 2 / len(images):  # an image may fall either way with another machine's rounding
-        sys.exit(1)

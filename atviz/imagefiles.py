@@ -33,7 +33,7 @@ def read_folder(
     cached = cache / f"{root.name}-{split}-{key}.npy"
     if cached.is_file():
         return np.load(cached), labels, classes
-    pixels = _decode_all([Path(path) for path, _, _ in files], size)
+    pixels = decode_all([Path(path) for path, _, _ in files], size)
     cache.mkdir(parents=True, exist_ok=True)
     partial = cached.with_suffix(f".{os.getpid()}.npy")
     np.save(partial, pixels)
@@ -69,7 +69,9 @@ def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarra
     return files, np.array(labels, dtype=np.int64), classes
 
 
-def _decode_all(paths: list[Path], size: int | None) -> np.ndarray:
+def decode_all(paths: list[Path], size: int | None) -> np.ndarray:
+    """All files as (N, 3, H, W) uint8; ValueError that names those that cannot be read, or images that are not of one size."""
+
     def attempt(path: Path) -> np.ndarray | str:
         try:
             return decode(path, size)

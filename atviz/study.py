@@ -193,6 +193,8 @@ class Study:
 def load_checkpoint(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a checkpoint, in eval mode, and its card. Raises as `checkpoints.read`."""
     state, card = checkpoints.read(folder)
+    if "arch" not in card["model"]:
+        raise ValueError(f"{folder} holds no classifier; its card says it is {card['recipe'].get('name', 'something else')}")
     model = models.build(**card["model"])
     model.load_state_dict(state)
     return model.to(memory_format=torch.channels_last).eval(), card

@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from atviz import checkpoints
+from atviz import checkpoints, shipped
 from atviz.cli import app
 
 runner = CliRunner()
@@ -79,3 +79,9 @@ def test_data_check_tells_what_is_there():
     done = runner.invoke(app, ["data", "check", "fashion"])
     assert "train: 10000 images, 1x28x28, 10 classes" in done.output
     assert "test: 2000 images" in done.output
+
+
+def test_a_checkpoint_that_is_no_classifier_is_refused_by_what_it_is():
+    done = runner.invoke(app, ["models", "verify", str(shipped("checkpoints", "adain-small"))])
+    assert done.exit_code == 2
+    assert "holds no classifier; its card says it is adain" in done.output

@@ -1,0 +1,85 @@
+"""Styles: procedural textures, which need no files, and folders of images. Both are (n, 3, size, size) in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .imagefiles import SUFFIXES, decode_all
+
+KINDS = ("stripes", "checks", "dots", "noise", "cells")
+CELLS, LATTICE = 24, 16
+
+
+def load_styles(source: str | Path, *, n: int = 40, size: int, seed: int = 0) -> Tensor:
+    """Styles by name: ``procedural``, ``n`` textures drawn by ``seed``, or a folder, all images in it and below it, in the order of
+    their paths, each cut to a centered square.
+
+    Raises:
+        FileNotFoundError: a folder that is not there.
+        ValueError: a folder without images, or with files that cannot be read as images, which are named; an n or size below 1.
+    """
+    if str(source) == "procedural":
+        return procedural(n, size=size, seed=seed)
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; styles are 'procedural' or a folder of images")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise ValueError(f"the style folder {folder} holds no images; they must end in {', '.join(sorted(SUFFIXES))}")
+    return torch.from_numpy(decode_all(paths, size)).float() / 255
+
+
+def procedural(n: int, *, size: int, seed: int = 0) -> Tensor:
+    """``n`` textures of two colors each, (n, 3, size, size): stripes, checks, dots, noise and Voronoi cells in turn.
+
+    Angle, scale (a twelfth to a quarter of the side, at least 3 pixels), colors and phase are drawn from ``seed``; texture i is the
+    same whatever n, and in steps of 1/255, on any machine. One color is dark and one light: the texture shows in grey, too.
+
+    Raises:
+        ValueError: an n or size below 1.
+    """
+    if n < 1 or size < 1:
+        raise ValueError(f"n is {n} and size {size}; they must be at least 1")
+    # a row an image, so that further images do not change the first ones; uniform numbers, which are the same on every machine
+    drawn = torch.rand(n, 11 + 3 * CELLS + LATTICE**2, generator=torch.Generator().manual_seed(seed))
+    own, cells, lattice = drawn.split([11, 3 * CELLS, LATTICE**2], 1)
+    low, high = max(3.0, size / 12), max(3.0, size / 4)
+    period = (low * (high / low) ** own[:, 0])[:, None, None]
+    angle = (math.pi * own[:, 1])[:, None, None]
+    y, x = torch.meshgrid(torch.arange(size) - size / 2, torch.arange(size) - size / 2, indexing="ij")
+    u = (x * angle.cos() + y * angle.sin()) / period + own[:, 2, None, None]
+    v = (y * angle.cos() - x * angle.sin()) / period + own[:, 3, None, None]
+    field = torch.empty(n, size, size)
+    for kind, name in enumerate(KINDS):
+        part = slice(kind, None, len(KINDS))
+        field[part] = _field(name, u[part], v[part], period[part], cells[part], lattice[part])
+    dark, light = 0.55 * own[:, 4:7], 0.45 + 0.55 * own[:, 7:10]
+    swapped = own[:, 10:11] < 0.5
+    first, second = torch.where(swapped, light, dark), torch.where(swapped, dark, light)
+    image = torch.lerp(first[:, :, None, None], second[:, :, None, None], field[:, None])
+    return (image * 255).round() / 255  # a last digit that differs between machines is rounded away
+
+
+def _field(kind: str, u: Tensor, v: Tensor, period: Tensor, cells: Tensor, lattice: Tensor) -> Tensor:
+    """How much of the second color there is, (n, size, size) in [0, 1]; edges are about a pixel wide."""
+    if kind == "stripes":
+        return (0.5 + period / (2 * math.pi) * (2 * math.pi * u).sin()).clamp(0, 1)
+    if kind == "checks":
+        return (0.5 + period / math.pi * (math.pi * u).sin() * (math.pi * v).sin()).clamp(0, 1)
+    if kind == "dots":
+        return (0.5 + period * (0.32 - torch.hypot(u - u.round(), v - v.round()))).clamp(0, 1)
+    if kind == "noise":
+        # the lattice's values at whole u and v, cubic in between; the mirrored rest of it beyond its border
+        at = torch.stack([u, v], -1) * (2 / (LATTICE - 1))
+        smooth = F.grid_sample(lattice.view(-1, 1, LATTICE, LATTICE), at, "bicubic", "reflection", align_corners=True)[:, 0]
+        return (0.5 + 1.4 * (smooth - 0.5)).clamp(0, 1)
+    # cells are scattered over 5 × 5 periods that repeat
+    points = cells.view(-1, CELLS, 3)
+    du, dv = (t[:, None] / 5 - points[:, :, i, None, None] for i, t in enumerate((u, v)))
+    nearest = torch.hypot(du - du.round(), dv - dv.round()).argmin(1)
+    return points[:, :, 2].gather(1, nearest.flatten(1)).view_as(u)

@@ -1,0 +1,146 @@
+"""`atviz data`, `atviz models` and `atviz stylize`, and the options that commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check.")
+models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
+stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
+
+Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100 or folder:PATH")]
+Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
+Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
+Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
+Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
+Size = Annotated[int, typer.Option(help="resize images to this side; 0: as they are")]
+TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's")]
+TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
+Epochs = Annotated[int, typer.Option(help="0: the profile's")]
+TrainSteps = Annotated[int, typer.Option(help="PGD steps in training; 0: the profile's")]
+
+
+def plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
+
+    @wraps(command)
+    def inner(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(2) from error
+        except FloatingPointError as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return inner
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets that can be named."""
+    from .data import NAMES
+
+    typer.echo("\n".join(NAMES))
+
+
+@data_app.command("fetch")
+@plainly
+def data_fetch(name: str) -> None:
+    """Download a data set, or find it in place."""
+    data_check(name)
+
+
+@data_app.command("check")
+@plainly
+def data_check(name: str) -> None:
+    """Load both splits of a data set and print what is in them."""
+    from .data import load
+
+    for split in ("train", "test"):
+        images = load(name, split)
+        n, c, h, w = images.x.shape
+        typer.echo(f"{split}: {n} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the trained networks on this machine."""
+    from . import home
+    from .checkpoints import exists, read_card
+
+    rows = []
+    for folder in sorted(p for p in (home() / "checkpoints").glob("**/*") if p.is_dir() and exists(p)):
+        card = read_card(folder)
+        if "clean" not in card["metrics"]:  # no classifier: AdaIN's networks
+            continue
+        rows.append((folder.name, card["recipe"]["name"], f"{card['metrics']['clean']:.4f}", str(card["seed"]), card["sha256"][:12]))
+    header = ("checkpoint", "recipe", "clean", "seed", "sha256")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows] if rows else []:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not rows:
+        typer.echo("no trained networks yet; `atviz train normal` makes one")
+
+
+@models_app.command("show")
+@plainly
+def models_show(checkpoint: Path) -> None:
+    """Print a checkpoint's card."""
+    from .checkpoints import read_card
+
+    typer.echo(json.dumps(read_card(checkpoint), indent=1, ensure_ascii=False))
+
+
+@models_app.command("verify")
+@plainly
+def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0) -> None:
+    """Check a checkpoint's hash and measure its clean accuracy again; exit 1 where it differs from the card."""
+    from . import data, study
+    from . import evaluate as measure
+
+    model, card = study.load_checkpoint(checkpoint)
+    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"])
+    if images.digest != card["data"]["test_digest"]:
+        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
+    found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]
+    typer.echo(f"clean accuracy {found:.4f}, card {claimed:.4f}")
+    if abs(found - claimed) > 2 / len(images):  # an image may fall either way with another machine's rounding
+        sys.exit(1)
+
+
+@stylize_app.command("train")
+@plainly
+def stylize_train(
+    out: Annotated[Path, typer.Option(help="folder for weights and card; `load_adain(FOLDER)` reads it")],
+    encoder: Annotated[str, typer.Option(help="weights in the published layout, small (the one that ships), or new (trained first)")] = "small",
+    styles: Annotated[str, typer.Option(help="procedural, or a folder of images")] = "procedural",
+    dataset: Dataset = "fashion",
+    steps: Annotated[int, typer.Option(help="batches of the decoder's training")] = 2000,
+    encoder_steps: Annotated[int, typer.Option(help="batches of a new encoder's")] = 2000,
+    batch_size: Annotated[int, typer.Option(help="images in a batch")] = 16,
+    lr: Annotated[float, typer.Option(help="Adam's highest learning rate")] = 1e-3,
+    style_weight: Annotated[float, typer.Option(help="of the style loss; the content loss counts once")] = 10.0,
+    size: Size = 0, train_limit: TrainLimit = 0, seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Train a decoder for an encoder, with content and style loss as in Huang & Belongie (2017)."""
+    from . import checkpoints, data
+    from .stylize_train import train_pair
+    from .train import versions
+
+    images = data.load(dataset, "train", size=size or None, limit=train_limit or None)
+    state, card = train_pair(
+        encoder, images, styles, steps=steps, encoder_steps=encoder_steps, batch=batch_size, lr=lr, style_weight=style_weight, seed=seed
+    )
+    command = " ".join(["atviz", *sys.argv[1:]])
+    card = checkpoints.save(out, state, card | {"command": command, "versions": versions()})
+    last = card["metrics"]
+    typer.echo(f"content loss {last['content_loss']:.4f}, style loss {last['style_loss']:.4f}, {out}")
