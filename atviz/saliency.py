@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from .models import check_pixels, evaluating
+from .models import Normalize, check_pixels, evaluating
 
 SCORES = ("log_prob", "logit", "loss")
 
@@ -70,6 +72,76 @@ def smooth_grad(
                 noise = torch.stack([torch.randn(image.shape, generator=generator) for _ in range(copies)]).to(image)
                 maps[i] += _gradient(model, image + spread * noise, y[i].expand(copies), score).sum(0)
     return maps / n
+
+
+def guided_backprop(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of the logit of ``y`` in which every ReLU lets only positive gradients of active units pass (Springenberg et al. 2015).
+
+    Right for in-place ReLUs and for one ReLU module that is used several times. The model is left as it was.
+
+    Raises:
+        ValueError: pixels outside [0, 1]; a model without ReLU modules, or one that calls a functional ReLU, which a rule set on
+            modules would miss.
+    """
+    _check(x, "logit")
+    relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
+    if not relus:
+        raise ValueError(f"guided backpropagation needs nn.ReLU modules, and {type(model).__name__} has none")
+    try:
+        for module in relus:
+            module.forward = _GuidedReLU.apply  # type: ignore[method-assign]
+        with evaluating(model), _NoFunctionalReLU():
+            return _gradient(model, x, y, "logit")
+    finally:
+        for module in relus:
+            del module.forward  # the class's own is found again
+
+
+class _GuidedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        out = x.clamp(min=0)
+        context.save_for_backward(out)
+        return out
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (out,) = context.saved_tensors
+        return gradient.clamp(min=0) * (out > 0)
+
+
+class _NoFunctionalReLU(TorchFunctionMode):
+    FUNCTIONS = (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in self.FUNCTIONS:
+            raise ValueError(f"guided backpropagation would miss the call of {function.__name__}; make it an nn.ReLU module")
+        return function(*args, **(kwargs or {}))
+
+
+def integrated_gradients(model: nn.Module, x: Tensor, y: Tensor, *, steps: int = 50, baseline: Tensor | None = None) -> Tensor:
+    """The mean of the logit's gradient along the straight line from a baseline to each image, at ``steps`` left Riemann points.
+
+    As Itazuri et al. (2019) define it, without the factor (x − baseline) of Sundararajan et al. (2017).
+
+    Args:
+        baseline: broadcast against ``x``, in pixel units; default zero *in the normalized space*: the mean of the model's own
+            normalizing layer, or 0 for a model that has none.
+
+    Raises:
+        ValueError: pixels outside [0, 1], or fewer than one step.
+    """
+    _check(x, "logit")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
+    if baseline is None:
+        layer = next((module for module in model.modules() if isinstance(module, Normalize)), None)
+        baseline = torch.zeros_like(x[:1]) if layer is None else layer.mean
+    start, maps = baseline.to(x).expand_as(x), torch.zeros_like(x)
+    with evaluating(model):
+        for k in range(steps):
+            maps += _gradient(model, start + (x - start) * (k / steps), y, "logit")
+    return maps / steps
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor, score: str) -> Tensor:

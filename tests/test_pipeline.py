@@ -45,7 +45,7 @@ def atviz(*args, home, **kwargs):
         (["--set", "seed=3"], "write --seed"),
         (["--set", "levels"], "write NAME=VALUE"),
         (["--name", "../x"], "without slashes"),
-        (["--seeds", "3"], "No such option: --seeds Did you mean --seed?"),
+        (["--seeds", "3"], "No such option: --seeds (Possible options: --seed"),
         (["--seed", "x"], "Invalid value for '--seed'"),
         (["--dataset", "folder:nowhere"], "nowhere is not a folder"),
     ],
