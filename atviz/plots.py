@@ -188,6 +188,12 @@ def saliency_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[s
     return figure
 
 
+def signed(maps: Tensor) -> Tensor:
+    """Signed maps (N, C, H, W) as pictures: clipped at ±3 standard deviations of each map, 0 as mid-grey (Itazuri et al. 2019)."""
+    deviation = maps.flatten(1).std(1)[:, None, None, None].clamp(min=1e-30)
+    return ((maps / (3 * deviation)).clamp(-1, 1) + 1) / 2
+
+
 @styled
 def score_boxes(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Distributions over images, a panel a measure. Rows: ``model``, ``measure``, ``value``, one an image."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -160,6 +162,16 @@ def _check(x: Tensor, score: str) -> None:
     if score not in SCORES:
         raise ValueError(f"score is {score!r}; it must be one of {', '.join(SCORES)}")
     check_pixels(x)
+
+
+# The five sensitivity maps of Itazuri et al. (2019), section 3, each a function (model, x, y) -> maps.
+METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    "Vanilla": partial(grad, score="logit"),
+    "Loss": partial(grad, score="loss"),
+    "Guided Backprop": guided_backprop,
+    "SmoothGrad": partial(smooth_grad, n=50, sigma=0.2, score="logit"),
+    "Integrated": integrated_gradients,
+}
 
 
 def magnitude(maps: Tensor) -> Tensor:

@@ -95,3 +95,14 @@ def test_every_figure_can_be_written(rows, tmp_path):
     for i, figure in enumerate(figures):
         figure.savefig(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 2000
+
+
+def test_signed_maps_are_grey_at_zero_and_clipped_at_three_deviations():
+    maps = torch.randn(4, 3, 32, 32) * torch.tensor([1e-6, 1, 5, 1e6])[:, None, None, None]
+    maps[:, :, 0, 0] = 0
+    shown = plots.signed(maps)
+    assert shown[:, :, 0, 0].unique().tolist() == [0.5]
+    for each, picture in zip(maps, shown, strict=True):
+        expected = np.clip(each.numpy() / (3 * each.numpy().std(ddof=1)), -1, 1) / 2 + 0.5
+        np.testing.assert_allclose(picture.numpy(), expected, atol=1e-5)
+    assert torch.equal(plots.signed(torch.zeros(1, 1, 4, 4)), torch.full((1, 1, 4, 4), 0.5))
