@@ -208,3 +208,39 @@ def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke
         for row in json.loads(path.read_text()):
             assert f"| {row['label']} | " in text
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from atviz import pipeline
+from atviz.study import Settings
+settings = Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+pipeline.run(settings, chosen=[Path(p) for p in sys.argv[1:]], name="r")
+"""
+
+
+def test_killed_between_stages_it_goes_on_with_the_one_that_was_not_finished(tmp_path):
+    first = write_notebook(tmp_path / "nb", "91_first", "print('first')")
+    flag = tmp_path / "flag"
+    once = "\n".join(
+        [
+            "import os, signal, pathlib",
+            f"flag = pathlib.Path({str(flag)!r})",
+            "if not flag.exists():",
+            "    flag.touch()",
+            "    os.kill(os.getppid(), signal.SIGKILL)",
+        ]
+    )
+    second = write_notebook(tmp_path / "nb", "92_second", once)
+    command = [sys.executable, "-c", KILLED, str(first), str(second)]
+    environment = {**os.environ, "ATVIZ_HOME": str(tmp_path)}
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=300).returncode == -signal.SIGKILL
+    folder = tmp_path / "results" / "r"
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    assert (stages["91_first"]["status"], stages["92_second"]["status"]) == ("done", "cut off")
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert "91_first: unchanged" in again.stdout
+    assert "92_second: unchanged" not in again.stdout
+    assert json.loads((folder / "run.json").read_text())["stages"]["92_second"]["status"] == "done"
