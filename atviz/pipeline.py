@@ -114,8 +114,12 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
     check_parameters(given, chosen)
     study = Study(settings)
     folder = home() / "results" / (name or default_name(settings))
+    names = [path.stem for path in chosen]
     record = _read(folder / "run.json")
-    record |= {"settings": asdict(settings), "version": __version__, "order": [path.stem for path in chosen]}
+    if record.get("settings") != (now := asdict(settings) | {"models": list(settings.models)}):
+        record = {"settings": now}  # what lies there is of other settings, and does not belong on this page
+    # notebooks that were run before with these settings stay on the page
+    record |= {"version": __version__, "order": sorted({*record.get("order", []), *names})}
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
     if _train(study, stages):
@@ -140,8 +144,7 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
     record["seconds"] = time.perf_counter() - began
     _save(folder, record)
     write_report(folder)
-    wanted = ["train", *record["order"]]
-    return folder, all(stages.get(stage, {}).get("status") == "done" for stage in wanted)
+    return folder, all(stages.get(stage, {}).get("status") == "done" for stage in ["train", *names])
 
 
 def default_name(settings: Settings) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_a_notebook_that_fails_leaves_its_partial_copy_and_a_red_page_and_the_ot
     assert fine
     assert (folder / "notebooks" / "92_good.ipynb").stat().st_mtime_ns == before
     assert 'role="alert"' not in (folder / "index.html").read_text()
+
+
+def test_notebooks_run_one_by_one_stay_on_one_page_until_the_settings_change(tiny, tmp_path):
+    first, second = (write_notebook(tmp_path / "nb", name, "print(extra)") for name in ("91_first", "92_second"))
+    for chosen in ([first], [second]):
+        folder, fine = pipeline.run(tiny, chosen=chosen, name="r")
+        assert fine
+    page = (folder / "index.html").read_text()
+    assert 'id="91_first"' in page
+    assert 'id="92_second"' in page
+    pipeline.run(replace(tiny, seed=1), chosen=[second], name="r")
+    assert 'id="91_first"' not in (folder / "index.html").read_text()
 
 
 def test_a_training_that_diverges_is_told_on_the_page(tiny, tmp_path, monkeypatch):
