@@ -39,15 +39,9 @@ SHAPES: dict[str, Callable[[Field, Field], Field]] = {
 }
 
 # Stripes and checks: direction (degrees) and wavelength (share of the side). Noise: correlation length (share of the side).
-STRIPES = {
-    "stripes 0°": (0, 1 / 8),
-    "stripes 45°": (45, 1 / 8),
-    "stripes 90°": (90, 1 / 8),
-    "stripes 135°": (135, 1 / 8),
-    "wide stripes 0°": (0, 1 / 4),
-}
-CHECKS = {"checks": 1 / 6}
-NOISE = {"fine noise": 1 / 64, "coarse noise": 1 / 16}
+STRIPES = {"stripes 0°": (0, 0.1), "stripes 45°": (45, 0.1), "stripes 90°": (90, 0.1), "stripes 135°": (135, 0.1)}
+CHECKS = {"fine checks": 1 / 8, "checks": 1 / 5}
+NOISE = {"fine noise": 1 / 64, "coarse noise": 1 / 24}
 TEXTURES = [*STRIPES, *CHECKS, *NOISE]
 
 
@@ -63,10 +57,10 @@ class ShapeTex:
     pattern: Tensor
 
 
-def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contrast: float = 0.12) -> ShapeTex:
+def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contrast: float = 0.05) -> ShapeTex:
     """Draw ``n`` color images of ``size`` pixels, each a silhouette of one of `SHAPES` with one of `TEXTURES`.
 
-    Place, size, rotation (up to 30° either way), colors and the texture's phase are random. All textures have the same mean and
+    Place, size, rotation (up to 15° either way), colors and the texture's phase are random. All textures have the same mean and
     variance (two values, ± ``contrast`` around the silhouette's color), and that color lies as often above the ground's as below:
     neither brightness nor color tells a class. The same seed gives the same images on any machine.
 
@@ -100,13 +94,13 @@ def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size
     All is computed in float64, so that rounding to bytes is the same everywhere.
     """
     n = len(shape)
-    radius, angle = rng.uniform(0.3, 0.44, n), rng.uniform(-np.pi / 6, np.pi / 6, n)
+    radius, angle = rng.uniform(0.36, 0.48, n), rng.uniform(-np.pi / 12, np.pi / 12, n)
     margin = radius + 0.5 / size  # the silhouette, with its blurred outline, stays within the frame
     center = margin + rng.random((2, n)) * (1 - 2 * margin)
-    background = rng.uniform(0.15, 0.85, (n, 3))
+    background = rng.uniform(0.0, 1.0, (n, 3))
     # the silhouette's color differs from the ground's by a step of fixed length in a random direction, turned round where it would leave the range
     step = rng.standard_normal((n, 3))
-    step *= 0.5 / np.linalg.norm(step, axis=1, keepdims=True)
+    step *= 0.9 / np.linalg.norm(step, axis=1, keepdims=True)
     color = background + step
     low, high = contrast, 1 - contrast
     color = np.where((color < low) | (color > high), background - step, color).clip(low, high)
