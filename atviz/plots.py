@@ -123,7 +123,14 @@ def distortion_curves(
     if chance is not None:
         ax.axhline(chance * 100, color="#999999", linewidth=1, linestyle=":")
         ax.annotate(
-            "chance", (levels[-1], chance * 100), xytext=(0, 2), textcoords="offset points", fontsize=8.5, color="#666666", ha="right"
+            "chance",
+            (levels[-1], chance * 100),
+            xytext=(0, -2),
+            textcoords="offset points",
+            fontsize=8.5,
+            color="#666666",
+            ha="right",
+            va="top",
         )
     ax.set(xlabel=xlabel, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 102), title=title)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
