@@ -113,19 +113,21 @@ def train(
         epochs=epochs,
         train_steps=train_steps,
     )
-    study = Study(base, fabric=make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes))
+    fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    study = Study(base, fabric=fabric)
     for name in names:  # refuse a wrong name before training any
         recipes.get(name)
     for name in names:
         study.obtain(name)
-        typer.echo(f"{name}: clean accuracy {study.cards[name]['metrics']['clean']:.4f}, {study.folder(name)}")
+        if fabric.is_global_zero:
+            typer.echo(f"{name}: clean accuracy {study.cards[name]['metrics']['clean']:.4f}, {study.folder(name)}")
 
 
 @app.command()
 @plainly
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint's folder")],
-    distortion: Annotated[str, typer.Option(help="saturate, patch_shuffle, low_pass, high_pass or random_modes")],
+    distortion: Annotated[str, typer.Option(help="saturate, patch_shuffle, low_pass, high_pass, random_modes, gaussian_blur or median_filter")],
     levels: Annotated[str, typer.Option(help="by commas: 0.25,4,1024")],
     dataset: Dataset = "fashion", seed: Seed = 0, size: Size = 0, test_limit: TestLimit = 0,
 ) -> None:  # fmt: skip

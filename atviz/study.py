@@ -187,7 +187,7 @@ class Study:
         """`scores.saliency_scores` of each network on the profile's number of test images: measure -> network -> (n,)."""
         images = self.test_images.sample(min(self.profile.saliency_images, len(self.test_images)), seed=self.settings.seed)
         found = {name: scores.saliency_scores(model, images, store=self.store) for name, model in self.models.items()}
-        return {measure: {name: scores[measure] for name, scores in found.items()} for measure in next(iter(found.values()))}
+        return {measure: {name: values[measure] for name, values in found.items()} for measure in next(iter(found.values()))}
 
 
 def load_checkpoint(folder: Path) -> tuple[nn.Module, dict[str, Any]]:

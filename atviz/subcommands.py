@@ -15,7 +15,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check
 models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
 stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 
-Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100 or folder:PATH")]
+Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100, shapetex (drawn) or folder:PATH")]
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
 Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
 Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
