@@ -52,13 +52,17 @@ PAPER_MODELS = [
 ]  # fmt: skip
 
 
-def get(name: str, **changes: Any) -> Recipe:
-    """The recipe of a name, with ``changes`` to its fields.
+SMALL_SIDE = 32  # up to this side the paper's L2 radii, 12, 8 and 4, count tenths
+
+
+def get(name: str, *, image_size: int | None = None, **changes: Any) -> Recipe:
+    """The recipe of a name for images of a side, with ``changes`` to its fields.
 
     ``normal``, ``underfit`` and, with an eps that the name states, ``fgsm-E``, ``pgd-inf-E`` and ``pgd-l2-E``. For L∞ a whole
-    number counts 255ths (``pgd-inf-8``: 8/255) and a decimal is in pixel units (``pgd-inf-0.1``); for L2 it is always in pixel
-    units. PGD takes 20 sign steps of eps/2 (``pgd-inf-1``: of eps), and for L2 of eps/2 255ths, with eps counted tenfold where
-    it is a decimal: the paper divides its radii by ten for small images and keeps the steps.
+    number counts 255ths (``pgd-inf-8``: 8/255) and a decimal is in pixel units (``pgd-inf-0.1``); for L2 it is
+    in pixel units, and a whole number counts tenths where ``image_size`` is at most 32 (``pgd-l2-8``: 8, and 0.8 on CIFAR-10). PGD
+    takes 20 sign steps of eps/2 (``pgd-inf-1``: of eps), and for L2 of eps/2 255ths, with eps counted tenfold where it is small
+    or a decimal: the paper divides its radii by ten for small images and keeps the steps.
 
     Raises:
         ValueError: an unknown name or field, or an eps that is not positive.
@@ -68,7 +72,10 @@ def get(name: str, **changes: Any) -> Recipe:
     unknown = sorted(set(changes) - {field.name for field in fields(Recipe)})
     if unknown:
         raise ValueError(f"a recipe has no field {unknown[0]!r}; it has {', '.join(field.name for field in fields(Recipe))}")
-    return replace(_named(name), **changes)
+    recipe = _named(name)
+    if recipe.norm == "l2" and "." not in name and image_size is not None and image_size <= SMALL_SIDE:
+        recipe = replace(recipe, eps=recipe.eps / 10)
+    return replace(recipe, **changes)
 
 
 def _named(name: str) -> Recipe:

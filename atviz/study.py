@@ -103,7 +103,7 @@ class Study:
 
     def recipe(self, name: str) -> recipes.Recipe:
         """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing."""
-        recipe = recipes.get(name, epochs=self.profile.epochs)
+        recipe = recipes.get(name, image_size=self.train_images.x.shape[-1], epochs=self.profile.epochs)
         if self.settings.dataset.startswith("fashion"):
             # small and centered: crops only slow the learning down; and a small set wants small batches
             recipe = replace(recipe, augment="flip", batch_size=64)

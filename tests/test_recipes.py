@@ -118,3 +118,11 @@ def test_robustness_is_measured_at_the_usual_radius(dataset, eps):
     assert recipes.eval_eps(dataset) == eps
     robust = recipes.get(recipes.default_models(dataset)[-1])
     assert robust.adversarial and robust.eps == pytest.approx(eps)
+
+
+@pytest.mark.parametrize(("side", "eps"), [(224, 8), (64, 8), (32, 0.8), (28, 0.8), (None, 8)])
+def test_whole_l2_radii_count_tenths_on_small_images_and_the_step_stays(side, eps):
+    recipe = recipes.get("pgd-l2-8", image_size=side)
+    assert recipe.eps == pytest.approx(eps)
+    assert recipe.step_size == pytest.approx(4 / 255)
+    assert recipes.get("pgd-l2-0.5", image_size=side).eps == 0.5
