@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from . import home, shipped
+
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 
@@ -45,6 +47,17 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not all(isinstance(card.get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"{folder / CARD} is not a checkpoint's card: it must have model, recipe and sha256")
     return card
+
+
+def zoo(dataset: str) -> dict[str, Path]:
+    """The networks that ship with atviz for a data set, or were put beside them by `atviz train --zoo`: recipe → folder.
+
+    A folder of images counts as the data set that it is named after.
+    """
+    name = Path(dataset.split(":", 1)[-1]).name
+    folders = [*shipped("checkpoints", "zoo").glob("*"), *(home() / "checkpoints" / "zoo").glob("*")]
+    cards = {folder: read_card(folder) for folder in sorted(folders) if exists(folder)}
+    return {card["recipe"]["name"]: folder for folder, card in cards.items() if card["data"]["name"].split(":", 1)[-1] == name}
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -95,11 +95,13 @@ def train(
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
     num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
+    zoo: Annotated[bool, typer.Option("--zoo", help="also keep them in checkpoints/zoo, in half precision, with robust accuracy")] = False,
 ) -> None:  # fmt: skip
     """Train networks, or read them where they are trained already."""
     from . import recipes
     from .study import Settings, Study
     from .train import make_fabric
+    from .zoo import publish
 
     base: Settings = _settings(
         dataset,
@@ -120,7 +122,8 @@ def train(
     for name in names:
         study.obtain(name)
         if fabric.is_global_zero:
-            typer.echo(f"{name}: clean accuracy {study.cards[name]['metrics']['clean']:.4f}, {study.folder(name)}")
+            folder = publish(study, name) if zoo else study.folder(name)
+            typer.echo(f"{name}: clean accuracy {study.cards[name]['metrics']['clean']:.4f}, {folder}")
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from .data import Images
 from .distortions import DISTORTIONS, named
 from .intervals import paired_difference, wilson
 from .models import bf16_is_faster, evaluating, fast_autocast, fingerprint, predict
-from .records import Store, cell
+from .records import Store, cell, described
 
 Distortion = Callable[[Tensor], Tensor]
 # distortion -> levels of one of `distortions.DISTORTIONS`, or level -> a function of one's own
@@ -70,14 +69,10 @@ def robust_accuracy(
         attacked = ((_attack(attack, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
         return predict(model, attacked)[:, 0].tolist()
 
-    keyed = (
-        isinstance(attack, partial) and not attack.args and all(isinstance(v, str | int | float | bool) for v in attack.keywords.values())
-    )
-    key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16}
-    if keyed:
-        key["attack"] = {"name": f"{attack.func.__module__}.{attack.func.__qualname__}", **attack.keywords}  # type: ignore[attr-defined]
+    known = described(attack)
+    key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16, "attack": known}
     y = images.y.cpu().numpy()
-    survived = np.array(cell(store if keyed else None, key, run)) == y
+    survived = np.array(cell(store if known else None, key, run)) == y
     correct = _predictions(model, images, store) == y
     n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
@@ -113,8 +108,8 @@ def outcomes(
 
     Args:
         distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for functions of one's own,
-            ``{"negative": {1: lambda x: 1 - x}}``. The latter are kept in the store only where the function has a ``key``, a string
-            that says all it depends on.
+            ``{"negative": {1: lambda x: 1 - x}}``. The latter are kept in the store only where `records.described` knows
+            all that the function depends on.
 
     Raises:
         ValueError: an unknown distortion, a level it refuses, or no images.
@@ -148,7 +143,7 @@ def _predictions(
 
     is_random = name in DISTORTIONS and DISTORTIONS[name][2]
     key = {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None}
-    key |= {"model": fingerprint(model), "images": images.digest, "own": getattr(own, "key", None)}
+    key |= {"model": fingerprint(model), "images": images.digest, "own": described(own) if own else None}
     return np.array(cell(None if own and key["own"] is None else store, key, run))
 
 

@@ -11,6 +11,7 @@ CLAIMS: dict[tuple[str, float], tuple[str, str, str]] = {
     ("robust", 0): ("accuracy under PGD", "higher", "Table 1"),
     ("sparsity", 0): ("sparsity of Grad (Gini coefficient, mean over images)", "higher", "Figure 10, in words"),
     ("edges", 0): ("agreement of Grad with the image's edges (Spearman, mean over images)", "higher", "Figure 10, in words"),
+    ("stylize", 1): ("accuracy on correct, stylized", "higher", "Table 2"),
     ("saturate", 1024): ("accuracy on correct, saturated to level 1024", "higher", "Tables 4 to 6"),
     ("patch_shuffle", 2): ("accuracy on correct, 2 × 2 patches shuffled", "lower", "Tables 7 and 8"),
     ("patch_shuffle", 4): ("accuracy on correct, 4 × 4 patches shuffled", "lower", "Tables 7 and 8"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import evaluate
+from . import evaluate, recipes
 from .findings import CLAIMS, Finding, sentence
 from .intervals import mean_interval, paired_difference
 from .study import Settings, Study
@@ -44,7 +44,8 @@ class Notebook(Study):
         self.models  # noqa: B018  trains what is missing
         rows = []
         for name in self.settings.models:
-            card, recipe = self.cards[name], self.recipe(name)
+            card = self.cards[name]
+            recipe = recipes.Recipe(**card["recipe"])
             stopped = f"stopped at step {card['stopped_at']}" if card["stopped_at"] else f"{len(card['history'])} epochs"
             collapsed = f"catastrophic overfitting in epoch {card['collapsed_at']}" if card["collapsed_at"] else ""
             seconds = sum(row["seconds"] for row in card["history"])
@@ -114,7 +115,25 @@ class Notebook(Study):
             path.write_bytes(content)
 
 
-def open_study(name: str, *, out: str = "", **settings: Any) -> Notebook:
-    """The study that a notebook's parameters describe; ValueError, in one sentence, for any that cannot be."""
-    models_ = settings.pop("models", ())
-    return Notebook(Settings(models=tuple(models_), **settings), name=name, out=out)
+def means(values: Mapping[str, np.ndarray], names: Sequence[str], label: str) -> pd.DataFrame:
+    """Means over images with their 95 % intervals: model → (n, len(names)) to a row a model × name.
+
+    Columns: ``model``, ``label``'s own, ``value``, ``ci_low``, ``ci_high``, ``n``.
+    """
+    return pd.DataFrame(
+        [
+            {"model": model, label: name, **dict(zip(("value", "ci_low", "ci_high"), mean_interval(column), strict=True)), "n": len(column)}
+            for model, table in values.items()
+            for name, column in zip(names, table.T, strict=True)
+        ]
+    )
+
+
+def open_study(name: str, parameters: Mapping[str, Any]) -> Notebook:
+    """The study that a notebook's parameters describe: those of its variables, as in ``globals()``, that are `Settings`, and ``out``.
+
+    Raises:
+        ValueError: in one sentence, settings that cannot be.
+    """
+    settings = {field.name: parameters[field.name] for field in fields(Settings) if field.name in parameters}
+    return Notebook(Settings(**settings | {"models": tuple(settings.get("models", ()))}), name=name, out=parameters.get("out", ""))

@@ -27,7 +27,8 @@ KINDS = {
     "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
     "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"),
 }  # fmt: skip
-FULL_STRENGTH = {"pgd-inf": 8 / 255, "fgsm": 8 / 255, "pgd-l2": 1.2}
+# the eps of the palest and of the darkest shade
+RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
 
 
 def look(model: str) -> dict[str, Any]:
@@ -35,13 +36,19 @@ def look(model: str) -> dict[str, Any]:
     match = re.fullmatch(r"(.*?)-(\d+(?:\.\d+)?)", model)
     kind = match[1] if match and match[1] in KINDS else model
     color, marker, line = KINDS.get(kind, ("#000000", "X", "-"))
-    if match and kind in FULL_STRENGTH:
-        number = float(match[2])
-        eps = number / 255 if kind != "pgd-l2" and "." not in match[2] else number / (10 if kind == "pgd-l2" and "." not in match[2] else 1)
-        strength = 0.35 + 0.65 * min(1.0, eps / FULL_STRENGTH[kind])
-        r, g, b = (1 - strength * (1 - c) for c in to_rgb(color))
-        color = to_hex((r, g, b))
+    if match and kind in RANGE:
+        whole = "." not in match[2]
+        eps = float(match[2]) / ((10 if kind == "pgd-l2" else 255) if whole else 1)
+        low, high = RANGE[kind]
+        color = _shade(color, np.log(eps / low) / np.log(high / low))
     return {"color": color, "marker": marker, "linestyle": line}
+
+
+def _shade(color: str, at: float) -> str:
+    """A color mixed with white (0) or black (1), as it is in between."""
+    at = min(1.0, max(0.0, at))
+    share, end = (0.6 * (1 - 2 * at), 1.0) if at < 0.5 else (0.3 * (2 * at - 1), 0.0)
+    return to_hex(tuple(np.add(np.multiply(to_rgb(color), 1 - share), share * end)))
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -154,9 +161,14 @@ def difference_bars(rows: pd.DataFrame, *, label: str, xlabel: str, ylabel: str 
 
 
 @styled
-def image_grid(rows: Sequence[tuple[str, Tensor | Sequence[Tensor]]], columns: Sequence[str], *, note: str = "") -> Figure:
-    """Images in rows and columns, shown clipped to [0, 1]. ``rows``: a label and one (C, H, W) for each column."""
-    figure, axes = _panel(len(rows), len(columns))
+def image_grid(
+    rows: Sequence[tuple[str, Tensor | Sequence[Tensor]]], columns: Sequence[str], *, note: str = "", block: int | None = None
+) -> Figure:
+    """Images in rows and columns, shown clipped to [0, 1]. ``rows``: a label and one (C, H, W) for each column.
+
+    ``block`` leaves a gap after every so many columns.
+    """
+    figure, axes = _panel(len(rows), len(columns), block)
     for i, (label, images) in enumerate(rows):
         for j, image in enumerate(images):
             _show(axes[i, j], image)
@@ -219,6 +231,43 @@ def score_boxes(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 @styled
+def band_lines(rows: pd.DataFrame, bands: Sequence[str]) -> Figure:
+    """Share of saliency energy in each frequency band, mean over images with its 95 % interval.
+
+    Rows: ``model``, ``band`` (one of ``bands``), ``value``, ``ci_low``, ``ci_high`` (shares).
+    """
+    figure = Figure(figsize=(6.4, 3.8))
+    ax = figure.add_subplot()
+    at = np.arange(len(bands))
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name].set_index("band").loc[list(bands)]
+        ax.plot(at, part.value * 100, label=name, **look(name))
+        ax.fill_between(at, part.ci_low * 100, part.ci_high * 100, color=look(name)["color"], alpha=0.18, linewidth=0)
+    ax.set_xticks(at, bands)
+    ax.set(xlabel="frequency band (cycles per image)", ylabel="share of the maps' energy (%)", ylim=(0, None))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure
+
+
+@styled
+def matrices(values: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Model × model matrices side by side with their numbers: title → (len(names), len(names)), each from −1 to 1."""
+    side = max(3.2, 0.42 * len(names) + 1.3)
+    figure = Figure(figsize=(side * len(values) + 0.8, side))
+    axes = np.atleast_1d(figure.subplots(1, len(values), sharey=True))
+    for ax, (title, matrix) in zip(axes, values.items(), strict=True):
+        shown = ax.imshow(matrix, cmap="cividis", vmin=min(0.0, float(matrix.min())), vmax=1)
+        for (i, j), value in np.ndenumerate(matrix):
+            dark = shown.norm(value) < 0.6
+            ax.text(j, i, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
+        ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        ax.set_yticks(range(len(names)), names)
+        ax.set_title(title)
+        ax.grid(visible=False)
+    return figure
+
+
+@styled
 def probability_strip(images: Tensor, probability: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
     """Images side by side, under each the probability of its true class by every model: model → (len(images),)."""
     figure = Figure(figsize=(max(6.0, 1.75 * len(images)), 3.2))
@@ -237,10 +286,14 @@ def probability_strip(images: Tensor, probability: Mapping[str, np.ndarray], tit
     return figure
 
 
-def _panel(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+def _panel(rows: int, columns: int, block: int | None = None) -> tuple[Figure, np.ndarray]:
     side = min(1.15, 11 / columns)
     figure = Figure(figsize=(side * columns + 1.3, (side + 0.05) * rows + 0.6))
-    axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
+    gaps = [1.0 if not block or (column + 1) % (block + 1) else 0.25 for column in range(columns + (columns - 1) // (block or columns))]
+    axes: np.ndarray = figure.subplots(rows, len(gaps), squeeze=False, width_ratios=gaps)
+    for ax in axes[:, [gap < 1 for gap in gaps]].flat:
+        ax.remove()
+    axes = axes[:, [gap == 1 for gap in gaps]]
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.grid(visible=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -40,10 +41,14 @@ class Recipe:
         """The threat model in words, for labels: ``PGD L∞ ε=8/255, 20 steps``."""
         if not self.adversarial:
             return self.name
-        steps_of_255 = self.norm == "linf" and abs(self.eps * 255 - round(self.eps * 255)) < 1e-9
-        eps = f"{round(self.eps * 255)}/255" if steps_of_255 else f"{self.eps:g}"
+        eps = eps_text(self.eps) if self.norm == "linf" else f"{self.eps:g}"
         norm = "L∞" if self.norm == "linf" else "L2"
         return f"FGSM ε={eps}" if self.attack == "fgsm" else f"PGD {norm} ε={eps}, {self.steps} steps"
+
+
+def eps_text(eps: float) -> str:
+    """An L∞ radius in words: ``8/255`` where it is a whole number of 255ths, else a decimal."""
+    return f"{round(eps * 255)}/255" if abs(eps * 255 - round(eps * 255)) < 1e-9 else f"{eps:g}"
 
 
 # The models of Zhang & Zhu (2019), section 4, at the scale of their large images.
@@ -122,6 +127,7 @@ PROFILES = {
     for profile in [
         Profile("smoke", "small-w4", 400, 100, 1, 1, 2, 16, 4),
         Profile("quick", "small", 10_000, 2_000, 8, 5, 20, 200, 50),
+        Profile("zoo", "", None, None, 0, 0, 40, 200, 50),  # trains nothing: the networks are those that ship
         Profile("full", "resnet18", None, None, 30, 20, 40, 1_000, 100),
     ]
 }
@@ -140,6 +146,14 @@ def profile(name: str) -> Profile:
 def eval_eps(dataset: str) -> float:
     """The L∞ radius at which robustness on a data set is measured."""
     return FASHION_EPS if dataset.startswith("fashion") else 8 / 255
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Recipes as tables list them: normal, underfit, then by kind, the largest eps first."""
+    kinds = ["normal", "underfit", "pgd-inf", "pgd-l2", "fgsm", "spatial"]
+    return sorted(
+        names, key=lambda name: (next((i for i, kind in enumerate(kinds) if name.startswith(kind)), len(kinds)), -get(name).eps, name)
+    )
 
 
 def default_models(dataset: str) -> list[str]:

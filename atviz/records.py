@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,14 @@ class Store:
 def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
     """`Store.cell`, or just the computation where nothing is kept."""
     return compute() if store is None else store.cell(key, compute)
+
+
+def described(function: Callable[..., Any]) -> Any:
+    """What a record's key says of a function: its own ``key``, or name and arguments of a `functools.partial` whose arguments are
+    plain values; None where that is not known, and what it computes must not be kept."""
+    if hasattr(function, "key"):
+        return function.key
+    if not isinstance(function, partial) or function.args:
+        return None
+    plain = all(isinstance(value, str | int | float | bool) for value in function.keywords.values())
+    return {"name": f"{function.func.__module__}.{function.func.__qualname__}", **function.keywords} if plain else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -203,13 +204,71 @@ def edge_agreement(maps: Tensor, x: Tensor) -> Tensor:
     return rank_correlation(magnitude(maps).flatten(1), edges.flatten(1))
 
 
-def coarse_share(maps: Tensor, radius: float = 4) -> Tensor:
-    """Share, (N,), of each map's energy in the Fourier modes at most ``radius`` cycles per image from zero frequency."""
+def octaves(side: int) -> list[float]:
+    """Upper radii of frequency bands an octave wide for images of a side: 2, 4, 8 … cycles per image, the last one unbounded."""
+    edges = [2.0]
+    while 4 * edges[-1] < side:
+        edges.append(2 * edges[-1])
+    return [*edges, float("inf")]
+
+
+def band_names(radii: Sequence[float]) -> list[str]:
+    """The bands of `band_shares` in words: ``≤ 2``, ``2–4``, ``> 8``."""
+    upper = [f"{low:g}–{high:g}" if high < float("inf") else f"> {low:g}" for low, high in pairwise(radii)]
+    return [f"≤ {radii[0]:g}", *upper]
+
+
+def band_shares(maps: Tensor, radii: Sequence[float]) -> Tensor:
+    """Shares, (N, len(radii)), of each map's energy in the Fourier modes farther from zero frequency than one radius and at most at
+    the next, in cycles per image: the first band begins at zero frequency."""
     power = torch.fft.fft2(maps.double()).abs().square().sum(1)
     h, w = maps.shape[-2:]
     v, u = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=maps.device) for n in (h, w))
-    coarse = torch.hypot(v[:, None], u[None, :]) <= radius
-    return (power * coarse).sum((1, 2)) / power.sum((1, 2)).clamp(min=1e-300)
+    distance = torch.hypot(v[:, None], u[None, :])
+    upto = torch.stack([(power * (distance <= radius)).sum((1, 2)) for radius in radii], 1)
+    bands = torch.diff(upto, dim=1, prepend=torch.zeros_like(upto[:, :1]))
+    return bands / power.sum((1, 2)).clamp(min=1e-300)[:, None]
+
+
+def coarse_share(maps: Tensor, radius: float = 4) -> Tensor:
+    """Share, (N,), of each map's energy in the Fourier modes at most ``radius`` cycles per image from zero frequency."""
+    return band_shares(maps, [radius])[:, 0]
+
+
+def display(maps: Tensor) -> Tensor:
+    """Magnitudes as they are shown, (N, H, W) in [0, 1]: each clipped at its own 99th percentile (Zhang & Zhu's code)."""
+    values = magnitude(maps)
+    top = values.flatten(1).float().quantile(0.99, dim=1).to(values)[:, None, None]
+    return torch.where(top > 0, values / top.clamp(min=1e-30), 0).clamp(max=1)
+
+
+def similarity(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """How alike two sets of maps (N, C, H, W) are, image by image, (N,) each, 1 for the same map.
+
+    ``rank``: `rank_correlation` of their magnitudes. ``ssim``: mean structural similarity of their magnitudes as displayed
+    (`display`), under a Gaussian window of σ = 1.5 and 11 × 11 pixels, where it lies wholly inside (Wang et al. 2004).
+
+    Raises:
+        ValueError: maps of different shapes, or smaller than the window.
+    """
+    if a.shape != b.shape or min(a.shape[-2:]) < WINDOW:
+        raise ValueError(f"maps of {tuple(a.shape)} and {tuple(b.shape)}; they must have one shape, at least {WINDOW} pixels a side")
+    rank = rank_correlation(magnitude(a).flatten(1), magnitude(b).flatten(1))
+    return {"rank": rank, "ssim": _ssim(display(a), display(b))}
+
+
+WINDOW = 11
+
+
+def _ssim(a: Tensor, b: Tensor) -> Tensor:
+    at = torch.arange(WINDOW, device=a.device, dtype=torch.float64) - WINDOW // 2
+    line = torch.exp(-(at**2) / (2 * 1.5**2))
+    window = torch.outer(line, line)[None, None] / line.sum() ** 2
+    a, b = a.double()[:, None], b.double()[:, None]
+    mean_a, mean_b, aa, bb, ab = (F.conv2d(t, window) for t in (a, b, a * a, b * b, a * b))
+    c1, c2 = 0.01**2, 0.03**2
+    above = (2 * mean_a * mean_b + c1) * (2 * (ab - mean_a * mean_b) + c2)
+    return (above / ((mean_a**2 + mean_b**2 + c1) * (aa - mean_a**2 + bb - mean_b**2 + c2))).mean((1, 2, 3))
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:

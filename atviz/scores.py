@@ -1,30 +1,84 @@
-"""Numbers beside the pictures: what saliency maps are like, image by image."""
+"""Numbers beside the pictures: what saliency maps are like, image by image, and how alike the maps of two networks are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import Any
+
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from . import saliency
 from .data import Images
 from .models import fingerprint
-from .records import Store, cell
+from .records import Store, cell, described
+
+Distortion = Callable[[Tensor], Tensor]
 
 
 def saliency_scores(model: nn.Module, images: Images, *, batch_size: int = 100, store: Store | None = None) -> dict[str, np.ndarray]:
-    """Numbers of each image's Grad map for its true class, (n,) each.
+    """Numbers of each image's Grad map for its true class.
 
-    ``sparsity`` (`saliency.gini`), ``edges`` (`saliency.edge_agreement`) and ``coarse`` (`saliency.coarse_share`).
+    ``sparsity`` (`saliency.gini`), ``edges`` (`saliency.edge_agreement`) and ``coarse`` (`saliency.coarse_share`) are (n,), and
+    ``bands`` (`saliency.band_shares` in `saliency.octaves`) is (n, number of bands).
     """
 
-    def run() -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {"sparsity": [], "edges": [], "coarse": []}
+    def run() -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {"sparsity": [], "edges": [], "coarse": [], "bands": []}
         for x, y in images.batches(batch_size, device=next(model.parameters()).device):
             maps = saliency.grad(model, x, y)
             found["sparsity"] += saliency.gini(maps).tolist()
-            found["coarse"] += saliency.coarse_share(maps).tolist()
             found["edges"] += saliency.edge_agreement(maps, x).tolist()
+            found["coarse"] += saliency.coarse_share(maps).tolist()
+            found["bands"] += saliency.band_shares(maps, saliency.octaves(min(x.shape[-2:]))).tolist()
         return found
 
-    key = {"measure": "saliency", "method": "grad", "scores": 3, "model": fingerprint(model), "images": images.digest}
+    key = {"measure": "saliency", "method": "grad", "scores": 4, "model": fingerprint(model), "images": images.digest}
+    return {name: np.array(values) for name, values in cell(store, key, run).items()}
+
+
+def stability(
+    model: nn.Module, images: Images, distort: Distortion, *, batch_size: int = 100, store: Store | None = None
+) -> dict[str, np.ndarray]:
+    """`saliency.similarity` of each image's Grad map to that of the same image distorted: ``rank`` and ``ssim``, (n,) each.
+
+    Both maps are of the true class. The distorted image is clipped to [0, 1]. Kept where `records.described` knows ``distort``.
+    """
+
+    def run() -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {"rank": [], "ssim": []}
+        for x, y in images.batches(batch_size, device=next(model.parameters()).device):
+            alike = saliency.similarity(saliency.grad(model, x, y), saliency.grad(model, distort(x).clamp(0, 1), y))
+            for name, values in alike.items():
+                found[name] += values.tolist()
+        return found
+
+    known = described(distort)
+    key = {"measure": "stability", "method": "grad", "model": fingerprint(model), "images": images.digest, "distort": known}
+    return {name: np.array(values) for name, values in cell(store if known else None, key, run).items()}
+
+
+def similarities(
+    models: Mapping[str, nn.Module], images: Images, *, batch_size: int = 100, store: Store | None = None
+) -> dict[str, np.ndarray]:
+    """Model × model matrices, in the order of ``models``: ``rank`` and ``ssim``, `saliency.similarity` of their Grad maps of the
+    true class, averaged over images. 1 on the diagonal, symmetric; a distance is 1 minus it.
+
+    Zhang & Zhu (2019) speak of an average distance between saliency maps and define none; this is one.
+    """
+
+    def run() -> dict[str, list[list[float]]]:
+        matrices = {name: np.eye(len(models)) for name in ("rank", "ssim")}
+        maps = [
+            torch.cat([saliency.grad(model, x, y).cpu() for x, y in images.batches(batch_size, device=next(model.parameters()).device)])
+            for model in models.values()
+        ]
+        for i, j in combinations(range(len(maps)), 2):
+            for name, values in saliency.similarity(maps[i], maps[j]).items():
+                matrices[name][i, j] = matrices[name][j, i] = float(values.mean())
+        return {name: matrix.tolist() for name, matrix in matrices.items()}
+
+    key = {"measure": "similarities", "method": "grad", "models": [fingerprint(m) for m in models.values()], "images": images.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}

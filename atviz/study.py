@@ -16,6 +16,7 @@ from torch import nn
 
 from . import attacks, checkpoints, data, evaluate, home, models, recipes, scores, train
 from .records import Store
+from .stylize import Stylizer, load_adain, load_styles
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,6 +36,9 @@ class Settings:
     test_limit: int = 0
     epochs: int = 0
     train_steps: int = 0
+    styles: str = "procedural"
+    adain: str = "small"
+    alpha: float = 1.0
 
     def __post_init__(self) -> None:
         data.check_name(self.dataset)
@@ -43,6 +47,8 @@ class Settings:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
         names = self.models or recipes.default_models(self.dataset)
+        if self.profile == "zoo":
+            names = self._of_the_zoo()
         object.__setattr__(self, "models", tuple(names))
         object.__setattr__(self, "arch", self.arch or profile.arch)
         models.parse(self.arch)
@@ -53,6 +59,25 @@ class Settings:
             raise ValueError(
                 f"the models are {', '.join(names)}; there must be normal and an adversarially trained one (pgd-inf-8, fgsm-8, …) to compare it with"
             )
+
+    def _of_the_zoo(self) -> list[str]:
+        """Names of the networks; sets the architecture. ValueError where the zoo does not hold them, or settings ask for training."""
+        held = checkpoints.zoo(self.dataset)
+        asked = [name for name in ("seed", "size", "train_limit", "epochs", "train_steps") if getattr(self, name)]
+        if asked:
+            raise ValueError(
+                f"{asked[0]} is {getattr(self, asked[0])}; the profile zoo trains nothing, leave it out or take another profile"
+            )
+        missing = [name for name in self.models if name not in held]
+        if missing or not held:
+            what = f"no network {missing[0]!r} of {self.dataset}" if held else f"no networks of {self.dataset}"
+            raise ValueError(f"the zoo holds {what}" + (f"; it holds {', '.join(recipes.in_order(held))}" if held else ""))
+        names = list(self.models) or recipes.in_order(held)
+        found = {checkpoints.read_card(held[name])["model"]["arch"] for name in names}
+        if self.arch and found != {self.arch}:
+            raise ValueError(f"arch is {self.arch!r}; the zoo's networks of {self.dataset} are {', '.join(sorted(found))}")
+        object.__setattr__(self, "arch", min(found))
+        return names
 
 
 @dataclass
@@ -88,6 +113,18 @@ class Study:
     def store(self) -> Store:
         return Store(home() / "results" / "records")
 
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the images as the networks see them."""
+        return tuple(next(self.test_images[:1].batches(1))[0].shape[1:])
+
+    @cached_property
+    def stylizer(self) -> Stylizer:
+        """The distortion behind the stylized images: the settings' AdaIN network, styles and alpha, seeded."""
+        s = self.settings
+        network = load_adain(s.adain) if "," not in s.adain else load_adain(*s.adain.split(","))
+        return Stylizer(network, load_styles(s.styles, size=max(self.shape[1:])), alpha=s.alpha, seed=s.seed)
+
     @property
     def adversarial(self) -> str:
         """The adversarially trained network of the main comparison: the first one named."""
@@ -119,7 +156,9 @@ class Study:
         return replace(recipe, batch_size=min(recipe.batch_size, len(self.train_images)))
 
     def folder(self, name: str) -> Path:
-        """Where the checkpoint of a network lies: it is named by all that its training depends on."""
+        """Where the checkpoint of a network lies: it is named by all that its training depends on, but in the zoo."""
+        if self.settings.profile == "zoo":
+            return checkpoints.zoo(self.settings.dataset)[name]
         key = {
             "recipe": train.describe(self.recipe(name)), "arch": self.profile.arch, "seed": self.settings.seed,
             "train": self.train_images.digest, "test": self.test_images.digest,
@@ -130,9 +169,9 @@ class Study:
 
     def obtain(self, name: str) -> nn.Module:
         """The network of a recipe: read from its checkpoint, or trained, going on from the last finished epoch of a run cut off."""
-        folder, recipe = self.folder(name), self.recipe(name)
+        folder = self.folder(name)
         if not checkpoints.exists(folder):
-            self._train(folder, recipe)
+            self._train(folder, self.recipe(name))
         model, self.cards[name] = load_checkpoint(folder)
         return model.to(self.device)
 
@@ -183,11 +222,24 @@ class Study:
             for name, model in self.models.items()
         }
 
+    @cached_property
+    def saliency_images(self) -> data.Images:
+        """The test images behind the numbers of saliency: the profile's number, drawn by the seed."""
+        return self.test_images.sample(min(self.profile.saliency_images, len(self.test_images)), seed=self.settings.seed)
+
     def saliency_scores(self) -> dict[str, dict[str, np.ndarray]]:
-        """`scores.saliency_scores` of each network on the profile's number of test images: measure -> network -> (n,)."""
-        images = self.test_images.sample(min(self.profile.saliency_images, len(self.test_images)), seed=self.settings.seed)
-        found = {name: scores.saliency_scores(model, images, store=self.store) for name, model in self.models.items()}
+        """`scores.saliency_scores` of each network: measure -> network -> (n,), for ``bands`` (n, bands)."""
+        found = {name: scores.saliency_scores(model, self.saliency_images, store=self.store) for name, model in self.models.items()}
         return {measure: {name: values[measure] for name, values in found.items()} for measure in next(iter(found.values()))}
+
+    def saliency_stability(self, distort: evaluate.Distortion) -> dict[str, dict[str, np.ndarray]]:
+        """`scores.stability` of each network under a distortion: measure -> network -> (n,)."""
+        found = {name: scores.stability(model, self.saliency_images, distort, store=self.store) for name, model in self.models.items()}
+        return {measure: {name: values[measure] for name, values in found.items()} for measure in ("rank", "ssim")}
+
+    def saliency_similarities(self) -> dict[str, np.ndarray]:
+        """`scores.similarities` of the networks, in their order."""
+        return scores.similarities(self.models, self.saliency_images, store=self.store)
 
 
 def load_checkpoint(folder: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -16,7 +16,7 @@ models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, sho
 stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 
 Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100, shapetex (drawn) or folder:PATH")]
-Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
+Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
 Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
 Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
 Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
@@ -74,16 +74,20 @@ def data_check(name: str) -> None:
 @models_app.command("list")
 def models_list() -> None:
     """List the trained networks on this machine."""
-    from . import home
+    from . import home, shipped
     from .checkpoints import exists, read_card
 
     rows = []
-    for folder in sorted(p for p in (home() / "checkpoints").glob("**/*") if p.is_dir() and exists(p)):
+    places = dict.fromkeys([shipped("checkpoints"), home() / "checkpoints"])
+    for folder in sorted({p for place in places for p in place.glob("**/*") if p.is_dir() and exists(p)}):
         card = read_card(folder)
-        if "clean" not in card["metrics"]:  # no classifier: AdaIN's networks
+        metrics = card["metrics"]
+        if "clean" not in metrics:  # no classifier: AdaIN's networks
             continue
-        rows.append((folder.name, card["recipe"]["name"], f"{card['metrics']['clean']:.4f}", str(card["seed"]), card["sha256"][:12]))
-    header = ("checkpoint", "recipe", "clean", "seed", "sha256")
+        accuracies = [f"{metrics[key]:.4f}" if key in metrics else "-" for key in ("clean", "robust")]
+        remark = f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else ""
+        rows.append((folder.name, card["recipe"]["name"], *accuracies, str(card["seed"]), card["sha256"][:12], remark))
+    header = ("checkpoint", "recipe", "clean", "robust", "seed", "sha256", "remark")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for row in [header, *rows] if rows else []:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -102,18 +106,23 @@ def models_show(checkpoint: Path) -> None:
 
 @models_app.command("verify")
 @plainly
-def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0) -> None:
-    """Check a checkpoint's hash and measure its clean accuracy again; exit 1 where it differs from the card."""
-    from . import data, study
-    from . import evaluate as measure
+def models_verify(
+    checkpoint: Annotated[Path | None, typer.Argument(help="a checkpoint's folder; without one: the zoo of the data set")] = None,
+    dataset: Dataset = "fashion", size: Size = 0,
+) -> None:  # fmt: skip
+    """Check hashes and measure accuracies again; exit 1 where one differs from its card."""
+    from .checkpoints import zoo
+    from .zoo import verify
 
-    model, card = study.load_checkpoint(checkpoint)
-    images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"])
-    if images.digest != card["data"]["test_digest"]:
-        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
-    found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]
-    typer.echo(f"clean accuracy {found:.4f}, card {claimed:.4f}")
-    if abs(found - claimed) > 2 / len(images):  # an image may fall either way with another machine's rounding
+    folders = [checkpoint] if checkpoint else list(zoo(dataset).values())
+    if not folders:
+        raise ValueError(f"the zoo holds no networks of {dataset}")
+    good = True
+    for folder in folders:
+        for measure, (found, claimed, same) in verify(folder, dataset, size=size or None).items():
+            typer.echo(f"{folder.name}: {measure} accuracy {found:.4f}, card {claimed:.4f}" + ("" if same else ", DIFFERS"))
+            good &= same
+    if not good:
         sys.exit(1)
 
 

@@ -43,7 +43,8 @@ def test_looks_differ_by_color_and_by_marker_and_pale_with_eps():
     assert len({plots.look(k)["color"] for k in kinds}) == len({plots.look(k)["marker"] for k in kinds}) == len(kinds)
     darkness = [1 - np.mean(to_rgb(plots.look(f"pgd-inf-{eps}")["color"])) for eps in (1, 2, 4, 8)]
     assert darkness == sorted(darkness)
-    assert plots.look("pgd-inf-0.1") == plots.look("pgd-inf-8")
+    assert plots.look("pgd-inf-0.1")["color"] != plots.look("pgd-inf-8")["color"]
+    assert plots.look("pgd-l2-0.8") == plots.look("pgd-l2-8")
 
 
 def test_saliency_scales(rows):

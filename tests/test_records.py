@@ -2,10 +2,11 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from atviz.records import Store, cell
+from atviz.records import Store, cell, described
 
 
 class Counted:
@@ -111,3 +112,12 @@ def test_without_a_store_everything_is_computed(tmp_path):
     assert [cell(None, {"a": 1}, work), cell(None, {"a": 1}, work)] == [1, 1]
     assert work.calls == 2
     assert cell(Store(tmp_path), {"a": 1}, work) == cell(Store(tmp_path), {"a": 1}, fail) == 1
+
+
+def test_a_function_is_described_by_its_key_or_its_plain_arguments():
+    keyed = Counted(1)
+    keyed.key = "counted 1"
+    assert described(keyed) == "counted 1"
+    assert described(partial(json.dumps, indent=2)) == {"name": "json.dumps", "indent": 2}
+    for unknown in (lambda x: x, json.dumps, partial(json.dumps, 1), partial(json.dumps, cls=object())):
+        assert described(unknown) is None

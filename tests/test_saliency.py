@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
 from torch import nn
 from torch.nn import functional as F
 
@@ -275,3 +276,54 @@ def test_coarse_share_of_a_wave_is_all_or_nothing():
     for cycles, share in ((2, 1.0), (4, 1.0), (5, 0.0), (9, 0.0)):
         wave = torch.sin(2 * torch.pi * cycles * grid).expand(1, 3, 32, 32)
         assert float(saliency.coarse_share(wave)) == pytest.approx(share, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (17, 12)])
+def test_band_shares_sum_to_one_and_count_numpys_spectrum(size):
+    maps = torch.randn(3, 2, *size, generator=seeded(1)).double()
+    radii = [2, 4, float("inf")]
+    found = saliency.band_shares(maps, radii)
+    assert found.sum(1).tolist() == pytest.approx([1] * 3)
+    power = (np.abs(np.fft.fftshift(np.fft.fft2(maps.numpy()), axes=(-2, -1))) ** 2).sum(1)
+    v, u = (np.arange(n) - n // 2 for n in size)
+    distance = np.sqrt(v[:, None] ** 2 + u[None] ** 2)
+    for band, (low, high) in enumerate(itertools.pairwise([-1, *radii])):
+        expected = (power * ((distance > low) & (distance <= high))).sum((1, 2)) / power.sum((1, 2))
+        assert found[:, band].numpy() == pytest.approx(expected)
+    assert len(saliency.band_names(radii)) == len(radii)
+
+
+def test_octaves_reach_no_farther_than_the_finest_wave():
+    assert saliency.octaves(28) == [2, 4, 8, float("inf")]
+    assert saliency.octaves(32) == [2, 4, 8, float("inf")]
+    assert saliency.octaves(224)[-2] == 64
+    assert saliency.band_names(saliency.octaves(28)) == ["≤ 2", "2–4", "4–8", "> 8"]
+
+
+def test_display_is_clipped_at_the_99th_percentile_of_each_map():
+    maps = torch.randn(3, 2, 20, 30, generator=seeded(2)) * torch.tensor([1e-3, 1, 1e3]).view(3, 1, 1, 1)
+    for shown, each in zip(saliency.display(maps), maps.abs().sum(1).numpy(), strict=True):
+        assert shown.numpy() == pytest.approx(np.minimum(each / np.percentile(each, 99), 1), abs=1e-5)
+    assert saliency.display(torch.zeros(1, 1, 4, 4)).tolist() == torch.zeros(1, 4, 4).tolist()
+
+
+@pytest.mark.parametrize("size", [(28, 28), (11, 19)])
+def test_similarity_against_scipy_and_scikit_image(size):
+    a = torch.randn(4, 3, *size, generator=seeded(3))
+    b = a + torch.tensor([0.0, 0.3, 1, 10]).view(4, 1, 1, 1) * torch.randn(4, 3, *size, generator=seeded(4))
+    found = saliency.similarity(a, b)
+    for i in range(4):
+        left, right = (t[i].abs().sum(0).numpy().ravel() for t in (a, b))
+        assert float(found["rank"][i]) == pytest.approx(spearmanr(left, right).statistic, abs=1e-9)
+        shown = [saliency.display(t[i : i + 1])[0].double().numpy() for t in (a, b)]
+        _, full = structural_similarity(*shown, data_range=1, gaussian_weights=True, use_sample_covariance=False, full=True)
+        inner = full[5 : size[0] - 5, 5 : size[1] - 5]
+        assert float(found["ssim"][i]) == pytest.approx(inner.mean(), abs=1e-6)
+    assert float(found["ssim"][0]) == pytest.approx(1) and float(found["rank"][0]) == pytest.approx(1)
+    assert found["ssim"].tolist() == sorted(found["ssim"].tolist(), reverse=True)
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 1, 28, 28), (2, 1, 28, 27)), ((2, 1, 10, 28), (2, 1, 10, 28))])
+def test_similarity_of_maps_that_cannot_be_compared_is_refused(a, b):
+    with pytest.raises(ValueError, match="one shape, at least 11 pixels"):
+        saliency.similarity(torch.rand(a), torch.rand(b))

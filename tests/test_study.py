@@ -1,6 +1,5 @@
 """A study trains what is missing, once, and reads it ever after."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from atviz import checkpoints, train
-from atviz.notebook import Notebook, open_study
+from atviz.notebook import Notebook, means, open_study
 from atviz.study import Settings, Study
 
 SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
@@ -108,7 +107,18 @@ def test_tables_and_figures_go_to_the_folder_or_nowhere(study, tmp_path):
         assert image.info["Description"] == "A caption with ε."
 
 
-def test_open_study_refuses_an_unknown_setting():
-    with pytest.raises(TypeError, match="profil"):
-        open_study("demo", profil="quick")
-    assert {field.name for field in dataclasses.fields(Settings)} >= {"dataset", "profile", "models", "seed"}
+def test_a_notebooks_variables_that_are_settings_make_its_study():
+    notebook = open_study("demo", {"profile": "smoke", "models": [], "seed": 3, "out": "somewhere", "levels": [1], "__name__": "__main__"})
+    assert (notebook.settings, notebook.name, notebook.out) == (Settings(profile="smoke", seed=3), "demo", "somewhere")
+    with pytest.raises(ValueError, match="did you mean 'quick'"):
+        open_study("demo", {"profile": "quik"})
+
+
+def test_means_are_of_each_column_with_intervals():
+    values = {"a": np.array([[0.0, 1], [1, 1], [2, 4]]), "b": np.zeros((2, 2))}
+    rows = means(values, ["first", "second"], "band")
+    assert rows.model.tolist() == ["a", "a", "b", "b"]
+    assert rows.band.tolist() == ["first", "second"] * 2
+    assert rows.value.tolist() == [1, 2, 0, 0]
+    assert rows.ci_high[0] == pytest.approx(1 + 1.959964 / np.sqrt(3))
+    assert rows.n.tolist() == [3, 3, 2, 2]
