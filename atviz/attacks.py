@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from .models import check_pixels, evaluating
 
 NORMS, STEPS = ("linf", "l2"), ("sign", "gradient")
+FLOW_METHODS = {"first-order": (10, 0.1), "lbfgs": (50, 0.5)}  # default steps and step size
+CURVATURE_PAIRS = 10  # that L-BFGS remembers; all fifty reach the same loss
 
 
 def fgsm(model: nn.Module, x: Tensor, y: Tensor, *, eps: float) -> Tensor:
@@ -71,6 +73,141 @@ def pgd(
             best = torch.where(better[:, None, None, None], candidate, best)
             best_fooled, best_loss = best_fooled | fooled, torch.where(better, loss, best_loss)
     return best
+
+
+def spatial(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    steps: int | None = None,
+    tv_weight: float = 0.05,
+    step_size: float | None = None,
+    method: str = "first-order",
+) -> Tensor:
+    """Move pixels instead of changing them: `warp` by the flow that minimizes −CE + tv_weight · TV (Xiao et al. 2018).
+
+    TV = Σ √(‖f_p − f_q‖² + 1e-7) − √1e-7 over all pairs p, q of pixels side by side, each pair once, with the flow f in half sides
+    of the image (the longer side, where they differ), as in the code of Zhang & Zhu 2019; the 1e-7 makes it differentiable at rest. The
+    flow starts at zero and is not bounded otherwise. Of all flows on its way each image, a problem of its own, keeps the one of
+    the lowest objective, so that its cross-entropy never falls.
+
+    Args:
+        x: (N, C, H, W) float, in [0, 1].
+        y: (N,) labels.
+        steps: gradients taken; default 10, for ``lbfgs`` 50 (the code's 5 × 10).
+        step_size: ``first-order``: root mean square of the first step, in pixels, default 0.1; ``lbfgs``: share of the quasi-Newton
+            step that is taken, default 0.5.
+        method: ``first-order``, steps along the gradient divided by its norm, which shrink linearly to zero; ``lbfgs`` without line
+            search, whose step has an L1 norm of ``step_size`` half sides until an image shows positive curvature.
+
+    Returns:
+        x_adv like ``x``, within [0, 1].
+
+    Raises:
+        ValueError: pixels outside [0, 1] by more than 1e-6, a number that is negative or not finite, or an unknown method.
+    """
+    if method not in FLOW_METHODS:
+        raise ValueError(f"method is {method!r}; it must be one of {', '.join(FLOW_METHODS)}")
+    usual_steps, usual_size = FLOW_METHODS[method]
+    steps, step_size = usual_steps if steps is None else steps, usual_size if step_size is None else step_size
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; it must be at least 0")
+    for name, value in (("tv_weight", tv_weight), ("step_size", step_size)):
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{name} is {value}; it must be at least 0, and finite")
+    _check_batch(x, y)
+    x = x.detach()
+    if steps == 0:
+        return x.clone()
+    exact = x if x.dtype == torch.float64 else x.float()
+    n, _, h, w = x.shape
+    half_side = max(h - 1, w - 1, 1) / 2
+    flow = best = exact.new_zeros(n, 2, h, w)
+    lowest = exact.new_full((n,), float("inf"))
+    quasi_newton = _QuasiNewton()
+    with evaluating(model):
+        for done in range(steps + 1):
+            flow = flow.detach().requires_grad_()
+            with torch.set_grad_enabled(done < steps):
+                logits = model(warp(exact, half_side * flow).to(x.dtype)).float()
+                objective = tv_weight * _total_variation(flow) - F.cross_entropy(logits, y, reduction="none")
+            better = objective.detach() < lowest
+            lowest = torch.where(better, objective.detach(), lowest)
+            best = torch.where(better[:, None, None, None], flow.detach(), best)
+            if done == steps:
+                break
+            (gradient,) = torch.autograd.grad(objective, flow, torch.ones_like(objective))
+            if method == "lbfgs":
+                flow = flow.detach() - step_size * quasi_newton.direction(flow.detach(), gradient)
+            else:
+                rms = _l2(gradient).clamp(min=1e-30) / (2 * h * w) ** 0.5
+                flow = flow.detach() - step_size / half_side * (1 - done / steps) * gradient / rms
+    return warp(exact, half_side * best).clamp(0, 1).to(x.dtype)
+
+
+def warp(x: Tensor, flow: Tensor) -> Tensor:
+    """Sample ``x`` (N, C, H, W) bilinearly at each pixel's place plus ``flow`` (N, 2, H, W): rows down, columns right, in pixels.
+
+    Places outside the image count as the nearest on its border. Whole-numbered flows are exact: zero leaves every bit as it is, which
+    `torch.nn.functional.grid_sample` with its places in [−1, 1] does not.
+    """
+    n, c, h, w = x.shape
+    row = (flow[:, :1] + torch.arange(h, device=x.device)[:, None]).clamp(0, h - 1)
+    column = (flow[:, 1:] + torch.arange(w, device=x.device)).clamp(0, w - 1)
+    top, left = row.detach().floor(), column.detach().floor()
+    down, right = row - top, column - left
+    pixels = x.flatten(2)
+
+    def at(below: int, beside: int) -> Tensor:
+        index = (top + below).clamp(max=h - 1).long() * w + (left + beside).clamp(max=w - 1).long()
+        return pixels.gather(2, index.flatten(2).expand(n, c, h * w)).view(n, c, h, w)
+
+    upper = at(0, 0) * (1 - right) + at(0, 1) * right
+    lower = at(1, 0) * (1 - right) + at(1, 1) * right
+    return upper * (1 - down) + lower * down
+
+
+def _total_variation(flow: Tensor) -> Tensor:
+    distances = [((flow.diff(dim=dim).square().sum(1) + 1e-7).sqrt() - 1e-7**0.5).flatten(1).sum(1) for dim in (2, 3)]
+    return distances[0] + distances[1]
+
+
+class _QuasiNewton:
+    """L-BFGS's two-loop recursion, with scale and curvature pairs of each image's own: one for the batch would couple its images."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.last: tuple[Tensor, Tensor] | None = None
+        self.scale = self.curved = torch.zeros(())
+
+    def direction(self, flow: Tensor, gradient: Tensor) -> Tensor:
+        unit = 1 / gradient.abs().sum((1, 2, 3), keepdim=True).clamp(min=1e-30)
+        if self.last is None:
+            self.scale, self.curved = unit, torch.zeros_like(unit, dtype=torch.bool)
+        else:
+            moved, turned = flow - self.last[0], gradient - self.last[1]
+            curvature = _dot(moved, turned)
+            positive = curvature > 1e-10
+            # where it is not positive the pair is zero, and changes nothing
+            pair = moved * positive, turned * positive, torch.where(positive, 1 / curvature, 0)
+            self.pairs = [*self.pairs, pair][-CURVATURE_PAIRS:]
+            self.curved = self.curved | positive
+            # a confident image has no gradient to speak of, and would stay where it is with a first scale of 1
+            self.scale = torch.where(positive, curvature / _dot(turned, turned), torch.where(self.curved, self.scale, unit))
+        self.last = flow, gradient
+        direction, shares = gradient, []
+        for moved, turned, inverse in reversed(self.pairs):
+            shares.append(inverse * _dot(moved, direction))
+            direction = direction - shares[-1] * turned
+        direction = self.scale * direction
+        for (moved, turned, inverse), share in zip(self.pairs, reversed(shares), strict=True):
+            direction = direction + (share - inverse * _dot(turned, direction)) * moved
+        return direction
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((1, 2, 3), keepdim=True)
 
 
 def _ascend(
@@ -134,6 +271,10 @@ def _check(x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm:
         raise ValueError(f"steps is {steps} and restarts {restarts}; they must be at least 0 and 1")
     if restarts > 1 and not random_start:
         raise ValueError(f"restarts is {restarts} without random_start: every run would be the same")
+    _check_batch(x, y)
+
+
+def _check_batch(x: Tensor, y: Tensor) -> None:
     check_pixels(x)
     if y.shape != x.shape[:1]:
         raise ValueError(f"y has shape {tuple(y.shape)} for {len(x)} images; it must be ({len(x)},)")

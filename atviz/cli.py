@@ -13,6 +13,7 @@ from .subcommands import (
     Dataset,
     Epochs,
     Models,
+    Preset,
     Profile,
     Seed,
     Size,
@@ -45,6 +46,7 @@ def _settings(dataset: str, models: str, **others: Any) -> Any:
 def run(
     dataset: Dataset = "fashion", profile: Profile = "quick", models: Models = "", arch: Arch = "", seed: Seed = 0, size: Size = 0,
     train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    preset: Preset = "paper",
     notebooks: Annotated[str, typer.Option(help="which, by commas: 04_saturate,shuffle …; empty: all")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
     name: Annotated[str, typer.Option(help="folder below results/; empty: made from the settings")] = "",
@@ -66,6 +68,7 @@ def run(
         test_limit=test_limit,
         epochs=epochs,
         train_steps=train_steps,
+        preset=preset,
     )
     if name and Path(name).name != name:
         raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
@@ -89,9 +92,10 @@ def _assignment(text: str) -> tuple[str, Any]:
 @app.command()
 @plainly
 def train(
-    names: Annotated[list[str], typer.Argument(help="recipes: normal, pgd-inf-8 …")],
+    names: Annotated[list[str], typer.Argument(help="recipes: normal, pgd-inf-8, spatial …")],
     dataset: Dataset = "fashion", profile: Profile = "quick", arch: Arch = "", seed: Seed = 0, size: Size = 0,
     train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    preset: Preset = "paper",
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
     num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
@@ -114,6 +118,7 @@ def train(
         test_limit=test_limit,
         epochs=epochs,
         train_steps=train_steps,
+        preset=preset,
     )
     fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     study = Study(base, fabric=fabric)
@@ -130,7 +135,8 @@ def train(
 @plainly
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="a checkpoint's folder")],
-    distortion: Annotated[str, typer.Option(help="saturate, patch_shuffle, low_pass, high_pass, random_modes, gaussian_blur or median_filter")],
+    distortion: Annotated[str, typer.Option(help="saturate, patch_shuffle, low_pass, high_pass, random_modes, gaussian_blur or "
+                                                 "median_filter; low_pass_code, high_pass_code, random_modes_code as in the authors' code")],
     levels: Annotated[str, typer.Option(help="by commas: 0.25,4,1024")],
     dataset: Dataset = "fashion", seed: Seed = 0, size: Size = 0, test_limit: TestLimit = 0,
 ) -> None:  # fmt: skip

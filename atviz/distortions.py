@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .models import check_images
+from .recipes import check_preset
 
 
 def saturate(x: Tensor, level: float) -> Tensor:
@@ -59,28 +60,33 @@ def patch_shuffle(x: Tensor, k: int, *, generator: torch.Generator | None = None
     return patches.reshape(n, k, k, c, h // k, w // k).permute(0, 3, 1, 4, 2, 5).reshape(n, c, h, w)
 
 
-def low_pass(x: Tensor, radius: float) -> Tensor:
+def low_pass(x: Tensor, radius: float, *, preset: str = "paper") -> Tensor:
     """Keep the Fourier modes at most ``radius`` cycles per image from zero frequency, drop the rest.
 
     ``low_pass(x, r) + high_pass(x, r) = x``. Not clamped to [0, 1]. Half-precision images are filtered in fp32.
 
+    The preset ``code`` is the authors' mask, a disk around entry ((H−1)//2, (W−1)//2) of a spectrum that is not centered: kept are the modes
+    at least ``radius`` entries from there, which lie in its corners; 144 at 224×224 pixels keeps 1.7 % of them. They are not symmetric
+    about zero frequency, and the real part of the image is taken.
+
     Raises:
-        ValueError: a radius that is negative or NaN.
+        ValueError: a radius that is negative or NaN, or an unknown preset.
 
     Source: Zhang & Zhu 2019, section 3.2, which gives no radius; sweep it.
     """
-    return _filter(x, _distance(x, radius) <= radius)
+    return _filter(x, _low_modes(x, radius, preset))
 
 
-def high_pass(x: Tensor, radius: float) -> Tensor:
-    """Drop the Fourier modes at most ``radius`` cycles per image from zero frequency, keep the rest; see `low_pass`."""
-    return _filter(x, _distance(x, radius) > radius)
+def high_pass(x: Tensor, radius: float, *, preset: str = "paper") -> Tensor:
+    """Keep the Fourier modes that `low_pass` drops, and drop the rest."""
+    return _filter(x, ~_low_modes(x, radius, preset))
 
 
-def random_modes(x: Tensor, p: float, *, generator: torch.Generator | None = None) -> Tensor:
+def random_modes(x: Tensor, p: float, *, symmetric: bool = True, generator: torch.Generator | None = None) -> Tensor:
     """Drop every Fourier mode with probability ``p``, drawn anew for each image and shared by its channels.
 
-    A mode and its conjugate fall together, so that the image stays real. Not clamped to [0, 1].
+    A mode and its conjugate fall together, so that the image stays real; without ``symmetric``, as in the authors' code, each falls by
+    itself, and the real part is taken: a mode then loses half of its amplitude when one of the two falls. Not clamped to [0, 1].
 
     Raises:
         ValueError: a p outside [0, 1].
@@ -93,7 +99,7 @@ def random_modes(x: Tensor, p: float, *, generator: torch.Generator | None = Non
     n, _, h, w = x.shape
     mode = torch.arange(h * w).view(h, w)
     conjugate = mode.roll((-1, -1), (0, 1)).flip(0, 1)  # the mode at (−u, −v)
-    drawn = _rand(n, h * w, generator=generator)[:, torch.minimum(mode, conjugate)]
+    drawn = _rand(n, h * w, generator=generator)[:, torch.minimum(mode, conjugate) if symmetric else mode]
     return _filter(x, (drawn >= p)[:, None].to(x.device))
 
 
@@ -163,14 +169,19 @@ def _filter(x: Tensor, keep: Tensor) -> Tensor:
     return torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
 
 
-def _distance(x: Tensor, radius: float) -> Tensor:
+def _low_modes(x: Tensor, radius: float, preset: str) -> Tensor:
     check_images(x)
     if not radius >= 0:
         raise ValueError(f"radius is {radius}; it must be at least 0 cycles per image")
+    check_preset(preset)
     h, w = x.shape[-2:]
     # float64: an exact distance on the boundary must not fall to rounding
-    v, u = torch.fft.fftfreq(h, 1 / h, dtype=torch.float64), torch.fft.fftfreq(w, 1 / w, dtype=torch.float64)
-    return torch.hypot(v[:, None], u[None, :]).to(x.device)
+    v, u = torch.arange(h, dtype=torch.float64), torch.arange(w, dtype=torch.float64)
+    if preset == "code":
+        low = torch.hypot(v[:, None] - (h - 1) // 2, u - (w - 1) // 2) >= radius
+    else:
+        low = torch.hypot(torch.minimum(v, h - v)[:, None], torch.minimum(u, w - u)) <= radius
+    return low.to(x.device)
 
 
 def _rand(*shape: int, generator: torch.Generator | None) -> Tensor:
@@ -183,9 +194,12 @@ DISTORTIONS: dict[str, tuple[Callable[..., Tensor], str, bool, str]] = {
     "patch_shuffle": (patch_shuffle, "k", True, "k (image cut into k × k patches)"),
     "low_pass": (low_pass, "radius", False, "radius kept (cycles per image)"),
     "high_pass": (high_pass, "radius", False, "radius removed (cycles per image)"),
+    "low_pass_code": (partial(low_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
+    "high_pass_code": (partial(high_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
     "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels, kernel 7)"),
     "median_filter": (median_filter, "times", False, "median filter applied (times, kernel 5)"),
     "random_modes": (random_modes, "p", True, "probability that a mode is removed"),
+    "random_modes_code": (partial(random_modes, symmetric=False), "p", True, "probability that a mode is removed"),
 }
 
 

@@ -39,10 +39,12 @@ class Settings:
     styles: str = "procedural"
     adain: str = "small"
     alpha: float = 1.0
+    preset: str = "paper"
 
     def __post_init__(self) -> None:
         data.check_name(self.dataset)
         profile = recipes.profile(self.profile)
+        recipes.check_preset(self.preset)
         for name in ("seed", "size", "train_limit", "test_limit", "epochs", "train_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
@@ -139,16 +141,26 @@ class Study:
         return {name: found[name] for name in self.settings.models}
 
     def recipe(self, name: str) -> recipes.Recipe:
-        """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing."""
-        recipe = recipes.get(name, image_size=self.train_images.x.shape[-1], epochs=self.profile.epochs)
+        """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing.
+
+        The preset ``code`` keeps its own epochs, batch size and attack steps, unless the settings state epochs or train_steps: then
+        its learning rate falls after the same shares of the epochs.
+        """
+        recipe = recipes.get(name, preset=self.settings.preset, image_size=self.train_images.x.shape[-1])
+        if self.settings.preset == "code":
+            epochs, steps = self.settings.epochs or recipe.epochs, self.settings.train_steps or recipe.steps
+        else:
+            epochs, steps = self.profile.epochs, self.profile.train_steps
+        milestones = tuple(max(1, round(epoch * epochs / recipe.epochs)) for epoch in recipe.milestones)
+        recipe = replace(recipe, epochs=epochs, milestones=milestones)
         if self.settings.dataset.startswith("fashion"):
             # small and centered: crops only slow the learning down; and a small set wants small batches
             recipe = replace(recipe, augment="flip", batch_size=64)
         if self.settings.dataset.startswith("shapetex"):
             # unflipped: the mirror image of one texture is another
             recipe = replace(recipe, augment=None, batch_size=64)
-        if recipe.attack == "pgd":
-            recipe = replace(recipe, steps=self.profile.train_steps)
+        if recipe.attack in ("pgd", "spatial"):
+            recipe = replace(recipe, steps=steps)
         if name == "underfit":
             if self.adversarial not in self.cards:
                 self.obtain(self.adversarial)

@@ -17,14 +17,15 @@ stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 
 Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100, shapetex (drawn) or folder:PATH")]
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
-Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
+Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; empty: the main three")]
 Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
 Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
 Size = Annotated[int, typer.Option(help="resize images to this side; 0: as they are")]
 TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's")]
 TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
-Epochs = Annotated[int, typer.Option(help="0: the profile's")]
-TrainSteps = Annotated[int, typer.Option(help="PGD steps in training; 0: the profile's")]
+Epochs = Annotated[int, typer.Option(help="0: the profile's, or the preset's if that is code")]
+TrainSteps = Annotated[int, typer.Option(help="of the attack in training, PGD or spatial; 0: as for epochs")]
+Preset = Annotated[str, typer.Option(help="training as Zhang & Zhu describe it (paper), or as their code does it (code)")]
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""The training loop: one function for normal, FGSM and PGD training, on one device or many."""
+"""The training loop: one function for normal, FGSM, PGD and spatial training, on one device or many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ STOP_SAMPLE, STOP_CHECKS = 1000, 20  # how often an epoch looks whether the accu
 
 
 class CatastrophicOverfitting(UserWarning):
-    """A model resists the attack it is trained with but not PGD (Wong et al. 2020)."""
+    """A model resists the attack it is trained with but not one of more steps (Wong et al. 2020)."""
 
 
 def make_fabric(*, accelerator: str = "auto", devices: int | str = 1, num_nodes: int = 1, precision: str | None = None) -> Fabric:
@@ -48,8 +48,11 @@ def attack_of(recipe: Recipe) -> Callable[..., Tensor] | None:
     """The attack a recipe trains with, ``(model, x, y, generator=…) -> x_adv``; None for normal training."""
     if not recipe.adversarial:
         return None
+    if recipe.attack == "spatial":
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("steps", "step_size", "tv_weight", "method")}
+        return lambda model, x, y, generator=None: attacks.spatial(model, x, y, **options)
     if recipe.attack not in ("fgsm", "pgd"):
-        raise ValueError(f"recipe {recipe.name} has attack {recipe.attack!r}; it must be none, fgsm or pgd")
+        raise ValueError(f"recipe {recipe.name} has attack {recipe.attack!r}; it must be none, fgsm, pgd or spatial")
     return partial(
         attacks.pgd,
         eps=recipe.eps,
@@ -77,8 +80,8 @@ def fit(
     ``resume`` (the file in which each finished epoch is kept) ends where an uninterrupted one does.
 
     Returns:
-        ``history``, a row an epoch (training loss and accuracy, clean test accuracy, robust accuracy of the PGD probe, learning
-        rate, seconds); ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the step at which
+        ``history``, a row an epoch (training loss and accuracy, clean test accuracy, robust accuracy of the probe, learning rate,
+        seconds); ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the step at which
         ``recipe.stop_at`` was reached, or None.
 
     Raises:
@@ -185,10 +188,12 @@ def _reaches(module: nn.Module, test: Images, target: float) -> bool:
 
 
 def _probe(module: nn.Module, recipe: Recipe, test: Images) -> float:
-    """Accuracy under PGD at the recipe's own eps on the first images of the test set."""
+    """Accuracy on the first images of the test set under PGD at the recipe's own eps, or under spatial, twice the steps of half the size."""
     device, images = next(module.parameters()).device, test.sample(min(PROBE_IMAGES, len(test)))
-    attack = partial(attacks.pgd, eps=recipe.eps, step_size=recipe.eps / 4 if recipe.norm == "linf" else recipe.step_size,
-                     steps=PROBE_STEPS, norm=recipe.norm, step=recipe.step)  # fmt: skip
+    attack: Any = partial(attacks.pgd, eps=recipe.eps, step_size=recipe.eps / 4 if recipe.norm == "linf" else recipe.step_size,
+                          steps=PROBE_STEPS, norm=recipe.norm, step=recipe.step)  # fmt: skip
+    if recipe.attack == "spatial":
+        attack = attack_of(replace(recipe, steps=2 * recipe.steps, step_size=recipe.step_size / 2))
     with fast_autocast(device):
         attacked = ((attack(module, x, y), y) for x, y in images.batches(128, device=device))
         return float((predict(module, attacked)[:, 0] == images.y.cpu()).float().mean())
@@ -202,9 +207,10 @@ def _collapsed(history: list[dict[str, Any]]) -> bool:
 
 
 def _collapse_message(recipe: Recipe, row: dict[str, Any]) -> str:
+    probe = "twice as many steps of half the size" if recipe.attack == "spatial" else f"PGD with {PROBE_STEPS} steps at the same eps"
     return (
         f"catastrophic overfitting of {recipe.name} in epoch {row['epoch']}: it classifies {row['train_accuracy']:.1%} of the "
-        f"attacked training images, but {row['robust']:.1%} under PGD with {PROBE_STEPS} steps at the same eps"
+        f"attacked training images, but {row['robust']:.1%} under {probe}"
     )
 
 
@@ -223,5 +229,6 @@ def versions() -> dict[str, str]:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON."""
-    return asdict(recipe) | {"milestones": list(recipe.milestones)}
+    """A recipe as JSON; what only the spatial attack has is left out of the others."""
+    found = asdict(recipe) | {"milestones": list(recipe.milestones)}
+    return found if recipe.attack == "spatial" else {name: value for name, value in found.items() if name not in ("tv_weight", "method")}

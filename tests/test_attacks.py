@@ -113,7 +113,7 @@ def test_eps_zero_is_the_identity(trained, batch, norm, step, random_start, rest
     assert torch.equal(attacks.fgsm(trained, x, y, eps=0), x)
 
 
-@pytest.mark.parametrize("attack", ["fgsm", "pgd", "restarts"])
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "restarts", "spatial", "lbfgs"])
 @pytest.mark.parametrize("x_requires_grad", [False, True])
 @pytest.mark.parametrize("grad_enabled", [True, False])
 def test_inputs_are_left_alone(trained, batch, attack, x_requires_grad, grad_enabled):
@@ -134,6 +134,8 @@ RUNS = {
     "restarts": lambda model, x, y: attacks.pgd(
         model, x, y, eps=0.05, step_size=0.02, steps=2, random_start=True, restarts=2, generator=seeded()
     ),
+    "spatial": lambda model, x, y: attacks.spatial(model, x, y, steps=2),
+    "lbfgs": lambda model, x, y: attacks.spatial(model, x, y, steps=2, method="lbfgs"),
 }
 
 
@@ -326,6 +328,167 @@ def test_restarts_prefer_the_misclassified():
     x = torch.full((50, 1, 1, 1), 0.5)
     run = attacks.pgd(model, x, y, eps=0.5, step_size=0, steps=1, random_start=True, restarts=12, generator=seeded())
     assert (logits(run).argmax(1) == 1).float().mean() > 0.95
+
+
+# --- the spatially transformed attack
+
+METHODS = ["first-order", "lbfgs"]
+SHAPES = [(1, 1, 1), (1, 28, 28), (3, 5, 9), (3, 224, 97), (2, 1, 6)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_flow_leaves_every_bit(shape, dtype):
+    x = torch.rand(3, *shape, generator=seeded(), dtype=dtype)
+    assert torch.equal(attacks.warp(x, torch.zeros(3, 2, *shape[1:], dtype=dtype)), x)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 1), (2, 0), (-3, 1), (1, -4), (40, -40)])
+def test_whole_flow_shifts_the_image_and_repeats_its_border(down, right):
+    x = images(2, 3, 11)[..., :9]
+    flow = torch.tensor([down, right]).float()[None, :, None, None].expand(2, 2, 11, 9)
+    rows, columns = (torch.arange(11) + down).clamp(0, 10), (torch.arange(9) + right).clamp(0, 8)
+    assert torch.equal(attacks.warp(x, flow), x[:, :, rows][..., columns])
+
+
+@pytest.mark.parametrize(("h", "w"), [(7, 7), (6, 11)])
+def test_warp_is_grid_sample(h, w):
+    x, flow = torch.rand(4, 3, h, w, dtype=torch.float64), 3 * torch.randn(4, 2, h, w, dtype=torch.float64)
+    flow.requires_grad_()
+    row, column = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    grid = torch.stack([2 * (column + flow[:, 1]) / (w - 1) - 1, 2 * (row + flow[:, 0]) / (h - 1) - 1], -1)
+    expected = F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+    ours = attacks.warp(x, flow)
+    torch.testing.assert_close(ours, expected)
+    weight = torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad((weight * image).sum(), flow)[0] for image in (ours, expected)))
+
+
+def test_total_variation_counts_each_pair_of_neighbors_once():
+    flow = torch.randn(2, 2, 4, 5, generator=seeded(), dtype=torch.float64)
+    for image, found in zip(flow, attacks._total_variation(flow), strict=True):
+        pairs = [(i, j, k, m) for i, j in itertools.product(range(4), range(5)) for k, m in [(i + 1, j), (i, j + 1)] if k < 4 and m < 5]
+        by_hand = sum(float((image[:, i, j] - image[:, k, m]).norm()) for i, j, k, m in pairs)
+        assert float(found) == pytest.approx(by_hand, rel=1e-3)
+    constant = torch.ones(1, 2, 4, 5, requires_grad=True)
+    variation = attacks._total_variation(constant)
+    (gradient,) = torch.autograd.grad(variation.sum(), constant)
+    assert variation.item() == 0 and torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.fixture
+def flows(monkeypatch):
+    """The flows that the attack samples by, in pixels, the chosen one last."""
+    found, warp = [], attacks.warp
+    monkeypatch.setattr(attacks, "warp", lambda x, flow: found.append(flow.detach()) or warp(x, flow))
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spatial_attack_fools_and_stays_an_image(trained, fashion, flows, method):
+    x, y = fashion.x[:60].float() / 255, fashion.y[:60]
+    x_adv = attacks.spatial(trained, x, y, method=method)
+    assert x_adv.shape == x.shape and x_adv.dtype == x.dtype
+    assert x_adv.min() >= 0 and x_adv.max() <= 1
+    assert torch.equal(attacks.warp(x, flows[-1]).clamp(0, 1), x_adv)
+    # what is chosen is at least as good as no flow at all
+    variation = 0.05 * attacks._total_variation(flows[-1] / 13.5)
+    assert (loss(trained, x_adv, y) >= loss(trained, x, y) + variation - 1e-4).all()
+    accuracy = lambda x: float((trained(x).argmax(1) == y).float().mean())
+    assert accuracy(x_adv) < accuracy(x) / 2
+    assert flows[-1].norm(dim=1).mean() < 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_heavier_variation_stills_the_flow(trained, batch, flows, method):
+    size = []
+    for weight in (0, 0.05, 1, 1e3):
+        attacks.spatial(trained, *batch, tv_weight=weight, method=method, steps=10)
+        size.append(float(attacks._total_variation(flows[-1]).mean()))
+    assert size == sorted(size, reverse=True)
+    assert size[-1] < 0.1 * size[1]
+
+
+def test_lbfgs_finds_no_worse_a_flow(trained, fashion, flows):
+    x, y = fashion.x[:40].float() / 255, fashion.y[:40]
+    reached = {}
+    for method in METHODS:
+        x_adv = attacks.spatial(trained, x, y, method=method)
+        reached[method] = float((loss(trained, x_adv, y) - 0.05 * attacks._total_variation(flows[-1] / 13.5)).mean())
+    assert reached["lbfgs"] >= reached["first-order"]
+
+
+def test_lbfgs_is_torchs_for_one_image(linear, flows):
+    # where the curvature is positive from the first step on; beyond it the paths part only by the length of the first
+    target = torch.randn(1, 2, 6, 6, generator=seeded(), dtype=torch.float64)
+    scales = torch.rand(1, 2, 6, 6, generator=seeded(1), dtype=torch.float64) + 1
+    gradient = lambda u: 10 * scales * (u - target)
+    ours, quasi_newton = torch.zeros_like(target), attacks._QuasiNewton()
+    theirs = torch.zeros_like(target).requires_grad_()
+    optimizer = torch.optim.LBFGS([theirs], lr=0.5, max_iter=8, history_size=attacks.CURVATURE_PAIRS)
+
+    def closure():
+        theirs.grad = gradient(theirs.detach())
+        return (5 * scales * (theirs.detach() - target) ** 2).sum()
+
+    for _ in range(8):
+        ours = ours - 0.5 * quasi_newton.direction(ours, gradient(ours))
+    optimizer.step(closure)
+    torch.testing.assert_close(ours, theirs.detach())
+    assert (ours - target).norm() < 0.2 * target.norm()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spatial_attack_of_an_image_does_not_depend_on_its_batch(trained, batch, method):
+    x, y = batch
+    whole = attacks.spatial(trained, x, y, method=method, steps=5)
+    parts = torch.cat([attacks.spatial(trained, a, b, method=method, steps=5) for a, b in zip(x.split(3), y.split(3), strict=True)])
+    torch.testing.assert_close(loss(trained, whole, y), loss(trained, parts, y), rtol=0.02, atol=0.02)
+    others = torch.cat([x[:1], 1 - x[1:]])
+    torch.testing.assert_close(loss(trained, attacks.spatial(trained, others, y, method=method, steps=5)[:1], y[:1]),
+                               loss(trained, whole[:1], y[:1]), rtol=0.02, atol=0.02)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_spatial_attack_in_other_types(trained, batch, dtype):
+    x, y = batch
+    x_adv = attacks.spatial(trained.to(dtype), x.to(dtype), y, steps=3)
+    assert x_adv.dtype == dtype
+    assert loss(trained.float(), x_adv.float(), y).mean() > loss(trained, x, y).mean() + 0.2
+
+
+def test_spatial_attack_under_autocast_keeps_the_flow_exact(trained, batch, flows):
+    with torch.autocast("cpu", torch.bfloat16):
+        x_adv = attacks.spatial(trained, *batch, steps=3)
+    assert x_adv.dtype == torch.float32 and {flow.dtype for flow in flows} == {torch.float32}
+    assert loss(trained, x_adv, batch[1]).mean() > loss(trained, *batch).mean() + 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_steps_no_gradient_no_change(trained, batch, method):
+    x, y = batch
+    still = attacks.spatial(trained, x, y, steps=0, method=method)
+    assert torch.equal(still, x) and still.data_ptr() != x.data_ptr()
+    flat = torch.full((2, 1, 8, 8), 0.3)  # moving its pixels changes nothing
+    assert torch.equal(attacks.spatial(lambda_model(lambda z: z.flatten(1)), flat, torch.tensor([0, 1]), method=method), flat)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(steps=-1), "steps is -1"),
+        (dict(tv_weight=-0.1), "tv_weight is -0.1"),
+        (dict(tv_weight=float("nan")), "tv_weight is nan"),
+        (dict(step_size=-1), "step_size is -1"),
+        (dict(step_size=float("inf")), "step_size is inf"),
+        (dict(method="adam"), "method is 'adam'.*first-order, lbfgs"),
+        (dict(x=torch.full((2, 1, 4, 4), 255.0)), "255"),
+        (dict(y=torch.tensor([0])), r"y has shape \(1,\)"),
+    ],
+)
+def test_spatial_option_that_cannot_be_meant_is_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        attacks.spatial(lambda_model(unused), **(dict(x=images(2), y=torch.tensor([0, 1])) | options))
 
 
 # --- what is refused

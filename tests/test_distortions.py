@@ -77,10 +77,13 @@ def test_images_are_drawn_for_one_by_one(name):
     assert not any(torch.allclose(a, b) for a, b in itertools.combinations(y, 2))
 
 
+USUAL = {"patch_shuffle": 4, "random_modes": 0.4, "random_modes_code": 0.4}
+
+
 @pytest.mark.parametrize("name", distortions.DISTORTIONS)
 @pytest.mark.parametrize("size", [(4, 4), (28, 28), (32, 16)])
 def test_named_gives_the_same_images_in_any_batch_size(name, size):
-    x, level = images(12, 1, *size, dtype=torch.float32), {"patch_shuffle": 4, "random_modes": 0.4}.get(name, 3)
+    x, level = images(12, 1, *size, dtype=torch.float32), USUAL.get(name, 3)
     whole = distortions.named(name, level, seed=5)(x)
     for batch in (1, 5, 7):
         distort = distortions.named(name, level, seed=5)
@@ -92,7 +95,7 @@ def test_named_gives_the_same_images_in_any_batch_size(name, size):
 @pytest.mark.parametrize("name", distortions.DISTORTIONS)
 def test_named_is_the_function_at_its_level(name):
     function, keyword, is_random, _ = distortions.DISTORTIONS[name]
-    x, level = images(3, 2, 8, 8), {"patch_shuffle": 2, "random_modes": 0.4}.get(name, 3)
+    x, level = images(3, 2, 8, 8), USUAL.get(name, 3)
     options = {"generator": seeded(9)} if is_random else {}
     assert torch.equal(distortions.named(name, level, seed=9)(x), function(x, **{keyword: level}, **options))
 
@@ -271,6 +274,48 @@ def test_filters_are_not_clamped():
 def test_radius_below_zero_is_refused(function, radius):
     with pytest.raises(ValueError, match="radius is"):
         function(images(1, 1, 4, 4), radius)
+
+
+# --- what the authors' code does
+
+
+@pytest.mark.parametrize(("h", "w", "radius"), [(28, 28, 18), (9, 14, 7), (5, 5, 2), (32, 32, 0), (6, 6, 100)])
+def test_the_codes_mask_against_loops(h, w, radius):
+    x = images(2, 3, h, w)
+    kept = np.zeros((h, w), bool)
+    for i in range(h):
+        for j in range(w):
+            kept[i, j] = math.sqrt((i - (h - 1) // 2) ** 2 + (j - (w - 1) // 2) ** 2) >= radius
+    expected = scipy.fft.ifft2(scipy.fft.fft2(x.numpy()) * kept).real
+    low, high = low_pass(x, radius, preset="code"), high_pass(x, radius, preset="code")
+    np.testing.assert_allclose(low.numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(low + high, x)
+    assert torch.equal(distortions.named("low_pass_code", radius)(x), low)
+    assert torch.equal(distortions.named("high_pass_code", radius)(x), high)
+
+
+def test_the_codes_mask_keeps_what_the_spec_counts():
+    kept = distortions._low_modes(torch.zeros(1, 3, 224, 224), 144, "code")
+    assert float(kept.double().mean()) == pytest.approx(0.017, abs=0.0005)
+    assert kept[0, 0] and not kept[111, 111]  # zero frequency, and the highest
+
+
+def test_unknown_preset_is_refused():
+    for function in (low_pass, high_pass):
+        with pytest.raises(ValueError, match="unknown preset 'codes'; known are paper, code"):
+            function(images(1, 1, 4, 4), 2, preset="codes")
+
+
+@pytest.mark.parametrize(("h", "w"), SIZES)
+def test_modes_without_symmetry_fall_one_by_one(h, w):
+    x = images(40, 2, h, w)
+    y = random_modes(x, 0.3, symmetric=False, generator=seeded(1))
+    assert torch.equal(y, distortions.named("random_modes_code", 0.3, seed=1)(x))
+    drawn = torch.rand(40, h * w, generator=seeded(1)).view(40, 1, h, w).numpy()
+    np.testing.assert_allclose(y.numpy(), scipy.fft.ifft2(scipy.fft.fft2(x.numpy()) * (drawn >= 0.3)).real, atol=1e-12)
+    if h * w > 4:  # else each mode is its own conjugate
+        spectrum = np.abs(scipy.fft.fft2(y.numpy())) / np.abs(scipy.fft.fft2(x.numpy()))
+        assert (np.abs(spectrum - 0.5) < 1e-6).any()
 
 
 # --- random modes

@@ -39,6 +39,51 @@ def test_name_states_the_threat_model(name, attack, norm, eps, step_size, steps)
     assert recipe.adversarial == (attack != "none")
 
 
+def test_spatial_weighs_the_variation_as_the_paper_does():
+    recipe = recipes.get("spatial")
+    assert (recipe.attack, recipe.tv_weight, recipe.method, recipe.steps, recipe.mix) == ("spatial", 0.05, "first-order", 10, False)
+    assert recipe.adversarial
+
+
+# spec, section 1.1: name, epochs, and those after which the rate falls
+@pytest.mark.parametrize(
+    ("name", "epochs", "milestones"),
+    [
+        ("normal", 5 + 3 + 3, (5, 8)),
+        ("underfit", 5 + 3 + 3, (5, 8)),
+        ("fgsm-8", 10 + 6 + 5, (10, 16)),
+        ("pgd-inf-8", 10 + 6 + 5, (10, 16)),
+        ("pgd-l2-4", 10 + 6 + 5, (10, 16)),
+        ("spatial", 8 + 6 + 6, (8, 14)),
+    ],
+)
+def test_preset_code_is_what_the_authors_ran(name, epochs, milestones):
+    recipe = recipes.get(name, preset="code")
+    assert (recipe.epochs, recipe.milestones, recipe.schedule) == (epochs, milestones, "step")
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.batch_size) == (0.01, 0.9, 5e-4, 64)
+    assert recipe.mix == recipe.adversarial
+
+
+def test_presets_differ_in_the_attack_where_the_spec_says_so():
+    for name in [*recipes.PAPER_MODELS, "pgd-inf-0.1"]:
+        paper, code = recipes.get(name), recipes.get(name, preset="code")
+        assert paper == recipes.get(name, preset="paper")
+        assert (code.attack, code.norm, code.eps, code.steps, code.step) == (paper.attack, paper.norm, paper.eps, paper.steps, paper.step)
+        assert code.step_size == (0.5 / 255 if name == "pgd-inf-1" else paper.step_size)
+    spatial = recipes.get("spatial", preset="code")
+    assert (spatial.method, spatial.steps, spatial.step_size, spatial.tv_weight) == ("lbfgs", 10 * 5, 0.5, 0.05)
+
+
+def test_small_radii_and_changes_hold_in_both_presets():
+    recipe = recipes.get("pgd-l2-8", preset="code", image_size=32, epochs=2)
+    assert (recipe.eps, recipe.epochs) == (pytest.approx(0.8), 2)
+
+
+def test_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="unknown preset 'codes'; known are paper, code"):
+        recipes.get("normal", preset="codes")
+
+
 def test_paper_models_are_the_eleven_of_the_table():
     assert recipes.PAPER_MODELS == [row[0] for row in PAPER]
 
@@ -50,10 +95,13 @@ def test_paper_models_are_the_eleven_of_the_table():
         ("fgsm-8", "FGSM ε=8/255"),
         ("pgd-inf-8", "PGD L∞ ε=8/255, 20 steps"),
         ("pgd-l2-1.2", "PGD L2 ε=1.2, 20 steps"),
+        ("spatial", "spatial, 10 steps"),
     ],
 )
 def test_title_says_the_threat_model(name, title):
     assert recipes.get(name).title == title
+    if name == "spatial":
+        assert recipes.get(name, preset="code").title == "spatial, 50 L-BFGS steps"
 
 
 def test_changes_replace_fields_and_nothing_else():
@@ -73,6 +121,7 @@ def test_changes_replace_fields_and_nothing_else():
         ("pgd-inf-0", "pgd-inf-"),
         ("pgd-l2-0.0", "pgd-l2-"),
         ("pgd-inf--8", "pgd-inf-8"),
+        ("Spatial", "did you mean 'spatial'"),
         ("resnet18", "known are"),
         ("", "known are"),
     ],

@@ -32,6 +32,7 @@ def study():
         ({"arch": "resnet20"}, "did you mean 'resnet"),
         ({"seed": -1}, "seed is -1"),
         ({"epochs": -2}, "epochs is -2"),
+        ({"preset": "text"}, "unknown preset 'text'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
@@ -56,6 +57,39 @@ def test_what_training_depends_on_names_its_checkpoint(study):
     for change in ({"seed": 1}, {"epochs": 3}, {"train_limit": 299}, {"arch": "small-w8"}, {"train_steps": 2}):
         assert Study(Settings(**SMALL | change)).folder("pgd-inf-0.1") != here
     assert Study(Settings(**SMALL | {"models": ("normal", "pgd-inf-0.1")})).folder("pgd-inf-0.1") == here
+
+
+def test_the_profile_sets_epochs_and_steps_of_the_papers_recipes():
+    study = Study(Settings(**SMALL, models=("normal", "spatial", "pgd-inf-8")))
+    assert study.adversarial == "spatial"
+    for name in ("spatial", "pgd-inf-8"):
+        recipe = study.recipe(name)
+        assert (recipe.steps, recipe.epochs, recipe.schedule, recipe.mix) == (1, 1, "one-cycle", False)
+    assert study.recipe("spatial").step_size == 0.1
+
+
+def test_the_preset_code_keeps_its_own_numbers_unless_some_are_given():
+    settings = SMALL | {"models": ("normal", "spatial", "pgd-inf-8"), "preset": "code"}
+    study, short = Study(Settings(**settings)), Study(Settings(**settings, epochs=7, train_steps=4))
+    facts = lambda study, name: (lambda r: (r.epochs, r.milestones, r.steps, r.batch_size, r.mix))(study.recipe(name))
+    assert facts(study, "normal") == (11, (5, 8), 0, 64, False)
+    assert facts(study, "pgd-inf-8") == (21, (10, 16), 20, 64, True)
+    assert facts(study, "spatial") == (20, (8, 14), 50, 64, True)
+    assert facts(short, "normal") == (7, (3, 5), 0, 64, False)
+    assert facts(short, "pgd-inf-8") == (7, (3, 5), 4, 64, True)
+    assert facts(short, "spatial") == (7, (3, 5), 4, 64, True)
+    # a rate that falls before the first epoch would be another rate
+    assert Study(Settings(**settings, epochs=1)).recipe("normal").milestones == (1, 1)
+    assert study.folder("normal") != Study(Settings(**settings | {"preset": "paper"})).folder("normal")
+
+
+def test_a_spatial_network_is_trained_and_described():
+    study = Study(Settings(**SMALL, models=("normal", "spatial")))
+    study.models  # noqa: B018
+    card = study.cards["spatial"]
+    assert (card["recipe"]["attack"], card["recipe"]["tv_weight"], card["recipe"]["steps"]) == ("spatial", 0.05, 1)
+    assert 0 <= card["metrics"]["probe"] <= card["metrics"]["clean"] + 0.011
+    assert "spatial, 1 steps" in Notebook(study.settings).card_table()["trained on"].tolist()
 
 
 def test_underfit_is_stopped_at_the_adversarial_networks_accuracy(study):

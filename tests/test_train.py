@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atviz import data, models, recipes, train
+from atviz import attacks, data, models, recipes, train
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,29 @@ def test_adversarial_training_buys_robustness(images, build):
     robust = train.fit(adversarial, recipe, *images)["history"][-1]["robust"]
     train.fit(normal, replace(NORMAL, epochs=8), *images)
     assert robust > train._probe(normal, recipe, images[1]) + 0.1
+
+
+def test_spatial_training_buys_robustness_to_flows(images, build):
+    recipe = recipes.get("spatial", epochs=8, batch_size=20, augment="flip", lr=0.03, steps=3)
+    spatial, normal = build(), build()
+    robust = train.fit(spatial, recipe, *images)["history"][-1]["robust"]
+    train.fit(normal, replace(NORMAL, epochs=8, lr=0.03), *images)
+    assert robust > train._probe(normal, recipe, images[1]) + 0.1
+
+
+def test_the_probe_of_a_spatial_recipe_takes_twice_the_steps_of_half_the_size(images, build, monkeypatch):
+    asked = []
+    monkeypatch.setattr(attacks, "spatial", lambda model, x, y, **options: asked.append(options) or x)
+    recipe = recipes.get("spatial", preset="code", tv_weight=0.2, steps=7)
+    train._probe(build(), recipe, images[1])
+    assert asked == [{"steps": 14, "step_size": 0.25, "tv_weight": 0.2, "method": "lbfgs"}] * 2
+
+
+def test_a_recipe_as_json_names_what_its_attack_has():
+    described = {name: train.describe(recipes.get(name)) for name in ("normal", "pgd-inf-8", "spatial")}
+    assert described["spatial"].keys() - described["pgd-inf-8"].keys() == {"tv_weight", "method"}
+    assert described["normal"].keys() == described["pgd-inf-8"].keys()
+    assert described["spatial"]["tv_weight"] == 0.05
 
 
 def test_same_seed_same_weights_and_another_seed_others(images, build):
@@ -159,7 +182,7 @@ def test_mixed_batches_alternate_clean_and_adversarial(images, build, monkeypatc
     [
         ({"batch_size": 1000}, "do not fill one batch of 1000"),
         ({"schedule": "cosine"}, "one-cycle or step"),
-        ({"attack": "cw"}, "none, fgsm or pgd"),
+        ({"attack": "cw"}, "none, fgsm, pgd or spatial"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(images, build, changes, message):
