@@ -78,6 +78,18 @@ def get(name: str, *, image_size: int | None = None, **changes: Any) -> Recipe:
     return replace(recipe, **changes)
 
 
+def fine_tuned(recipe: Recipe, epochs: int = 0) -> Recipe:
+    """The recipe for a network that starts from ImageNet weights, with ``epochs`` or, for 0, as many as the authors' code.
+
+    Batches of 64; learning rate 0.01, 0.001 and 0.0001 for 5, 3 and 3 epochs of normal and 10, 6 and 5 of adversarial training,
+    or the same shares of ``epochs`` (Zhang & Zhu 2019, the authors' code).
+    """
+    first, second, third = (10, 6, 5) if recipe.adversarial else (5, 3, 3)
+    whole = first + second + third
+    falls = tuple(max(1, round((epochs or whole) * part / whole)) for part in (first, first + second))
+    return replace(recipe, lr=0.01, schedule="step", milestones=falls, epochs=epochs or whole, batch_size=64)
+
+
 def _named(name: str) -> Recipe:
     if name in ("normal", "underfit"):
         return Recipe(name)
@@ -126,6 +138,7 @@ PROFILES = {
     ]
 }
 
+FINE_TUNED = ("tiny-imagenet", "caltech256")  # sets whose networks start, at full scale, from ImageNet weights, at 224 pixels
 FASHION_EPS = 0.1  # the usual radius for Fashion-MNIST; 8/255 for everything in color
 
 
