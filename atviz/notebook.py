@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,12 @@ class Notebook(Study):
 
 
 def open_study(name: str, *, out: str = "", **settings: Any) -> Notebook:
-    """The study that a notebook's parameters describe; ValueError, in one sentence, for any that cannot be."""
+    """The study that a notebook's parameters describe; ValueError, in one sentence, for any that cannot be.
+
+    Settings that are not among them are those of the run whose folder ``out`` is.
+    """
+    if out and (record := Path(out) / "run.json").is_file():
+        known = {field.name for field in fields(Settings)}
+        settings = {k: v for k, v in json.loads(record.read_text())["settings"].items() if k in known} | settings
     models_ = settings.pop("models", ())
     return Notebook(Settings(models=tuple(models_), **settings), name=name, out=out)

@@ -15,7 +15,12 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check
 models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
 stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 
-Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100, shapetex (drawn) or folder:PATH")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="fashion (embedded), cifar10, tiny-imagenet, tiny-imagenet:PATH, shapetex (drawn), folder:PATH …; `atviz data list` has all"
+    ),
+]
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick or full")]
 Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4 …; empty: the main three")]
 Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
@@ -25,6 +30,10 @@ TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's
 TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
 Epochs = Annotated[int, typer.Option(help="0: the profile's")]
 TrainSteps = Annotated[int, typer.Option(help="PGD steps in training; 0: the profile's")]
+
+Weights = Annotated[
+    str, typer.Option(help="to start from: imagenet, a file, or none; empty: imagenet for tiny-imagenet and caltech256 at full scale")
+]
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,8 +76,8 @@ def data_check(name: str) -> None:
 
     for split in ("train", "test"):
         images = load(name, split)
-        n, c, h, w = images.x.shape
-        typer.echo(f"{split}: {n} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+        c, h, w = images.shape
+        typer.echo(f"{split}: {len(images)} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
 
 
 @models_app.command("list")
@@ -110,7 +119,7 @@ def models_verify(checkpoint: Path, dataset: Dataset = "fashion", size: Size = 0
     model, card = study.load_checkpoint(checkpoint)
     images = data.load(dataset, "test", size=size or None, limit=card["data"]["test"])
     if images.digest != card["data"]["test_digest"]:
-        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset")
+        raise ValueError(f"{checkpoint} was measured on other test images than {dataset}'s; name its data set with --dataset and --size")
     found, claimed = measure.accuracy(model, images)["top1"], card["metrics"]["clean"]
     typer.echo(f"clean accuracy {found:.4f}, card {claimed:.4f}")
     if abs(found - claimed) > 2 / len(images):  # an image may fall either way with another machine's rounding
