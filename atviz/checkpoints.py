@@ -54,7 +54,8 @@ def zoo(dataset: str) -> dict[str, Path]:
 
     A folder of images counts as the data set that it is named after.
     """
-    name = Path(dataset.split(":", 1)[-1]).name
+    kind, _, path = dataset.partition(":")
+    name = Path(path).name if kind == "folder" else kind
     folders = [*shipped("checkpoints", "zoo").glob("*"), *(home() / "checkpoints" / "zoo").glob("*")]
     cards = {folder: read_card(folder) for folder in sorted(folders) if exists(folder)}
     return {card["recipe"]["name"]: folder for folder, card in cards.items() if card["data"]["name"].split(":", 1)[-1] == name}

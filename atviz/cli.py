@@ -20,6 +20,7 @@ from .subcommands import (
     TestLimit,
     TrainLimit,
     TrainSteps,
+    Weights,
     data_app,
     models_app,
     plainly,
@@ -36,8 +37,12 @@ app.add_typer(stylize_app, name="stylize")
 def _settings(dataset: str, models: str, **others: Any) -> Any:
     from .study import Settings
 
-    if dataset.startswith("folder:") and dataset != "folder:":
-        dataset = f"folder:{Path(dataset.removeprefix('folder:')).expanduser().resolve()}"
+    # notebooks run in a folder of their own
+    kind, _, path = dataset.partition(":")
+    if path:
+        dataset = f"{kind}:{Path(path).expanduser().resolve()}"
+    if others["weights"] not in ("", "none", "imagenet"):
+        others["weights"] = str(Path(others["weights"]).expanduser().resolve())
     return Settings(dataset=dataset, models=tuple(m.strip() for m in models.split(",") if m.strip()), **others)
 
 
@@ -45,8 +50,11 @@ def _settings(dataset: str, models: str, **others: Any) -> Any:
 @plainly
 def run(
     dataset: Dataset = "fashion", profile: Profile = "quick", models: Models = "", arch: Arch = "", seed: Seed = 0, size: Size = 0,
-    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0, weights: Weights = "",
     preset: Preset = "paper",
+    styles: Annotated[str, typer.Option(help="procedural, or a folder of images")] = "procedural",
+    adain: Annotated[str, typer.Option(help="small (the one that ships), a folder, or ENCODER,DECODER: two files in the published layout")] = "small",
+    alpha: Annotated[float, typer.Option(help="how much of the style, 0 to 1")] = 1.0,
     notebooks: Annotated[str, typer.Option(help="which, by commas: 04_saturate,shuffle …; empty: all")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
     name: Annotated[str, typer.Option(help="folder below results/; empty: made from the settings")] = "",
@@ -69,6 +77,10 @@ def run(
         epochs=epochs,
         train_steps=train_steps,
         preset=preset,
+        weights=weights,
+        styles=styles,
+        adain=adain,
+        alpha=alpha,
     )
     if name and Path(name).name != name:
         raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
@@ -94,7 +106,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 def train(
     names: Annotated[list[str], typer.Argument(help="recipes: normal, pgd-inf-8, spatial …")],
     dataset: Dataset = "fashion", profile: Profile = "quick", arch: Arch = "", seed: Seed = 0, size: Size = 0,
-    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0,
+    train_limit: TrainLimit = 0, test_limit: TestLimit = 0, epochs: Epochs = 0, train_steps: TrainSteps = 0, weights: Weights = "",
     preset: Preset = "paper",
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
@@ -119,6 +131,7 @@ def train(
         epochs=epochs,
         train_steps=train_steps,
         preset=preset,
+        weights=weights,
     )
     fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     study = Study(base, fabric=fabric)

@@ -8,34 +8,38 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import home, shipped
-from .imagefiles import read_folder
+from .archives import ARCHIVES, list_images, locate
+from .imagefiles import read_files, read_folder
 
 FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d5673"
 FASHION_CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
 # name -> class of torchvision.datasets
-TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN", "stl10": "STL10"}
 SYNTHETIC = {"shapetex": "both", "shapetex-shape": "shape", "shapetex-texture": "texture", "shapetex-conflict": "conflict"}  # name -> cue
 SYNTHETIC_SIZES = {"train": 4000, "test": 2000}
-NAMES = ["fashion", *TORCHVISION, *SYNTHETIC, "folder:PATH"]
+NAMES = ["fashion", *TORCHVISION, *ARCHIVES, *SYNTHETIC, "folder:PATH"]
 
 
 @dataclass(frozen=True)
 class Images:
     """A labelled set of images, all of one size.
 
-    ``x`` is (N, C, H, W) uint8, ``y`` (N,) int64 with values below ``len(classes)``.
+    ``x`` is (N, C, H, W) uint8, ``y`` (N,) int64 with values below ``len(classes)``. ``batches`` yields the pixels as they are held
+    or, where ``side`` is given, squares of that side: smaller images enlarged (bilinear), larger ones cropped.
     """
 
     x: Tensor
     y: Tensor
     classes: list[str]
     name: str = "images"
+    side: int | None = None
 
     def __post_init__(self) -> None:
         if self.x.dtype != torch.uint8 or self.x.ndim != 4:
@@ -44,6 +48,14 @@ class Images:
             raise ValueError(f"y must be ({len(self.x)},) int64, not {tuple(self.y.shape)} {self.y.dtype}")
         if len(self.y) and not 0 <= int(self.y.min()) <= int(self.y.max()) < len(self.classes):
             raise ValueError(f"labels run from {self.y.min()} to {self.y.max()}, but there are {len(self.classes)} classes")
+        if self.side is not None and not (self.side >= 1 and self.x.shape[2] == self.x.shape[3]):
+            raise ValueError(f"side is {self.side} for images of {tuple(self.x.shape[2:])}; it must be at least 1, and they must be square")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image as `batches` yields it."""
+        c, h, w = self.x.shape[1:]
+        return (c, h, w) if self.side is None else (c, self.side, self.side)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -56,14 +68,16 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over shape, pixels and labels: what a result's key says of its data."""
+        """SHA-256 over shape, pixels, side and labels: what a result's key says of its data."""
         sha = hashlib.sha256(str(tuple(self.x.shape)).encode())
+        if self.side is not None and self.shape != self.x.shape[1:]:
+            sha.update(f"side {self.side}".encode())
         sha.update(self.x.cpu().contiguous().numpy().data)
         sha.update(self.y.cpu().contiguous().numpy().data)
         return sha.hexdigest()
 
     def channel_stats(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel over all pixels, in [0, 1]."""
+        """Mean and standard deviation of each channel over all pixels of ``x``, as held: neither enlarged nor cropped; in [0, 1]."""
         counts = torch.stack([torch.bincount(c.flatten().long(), minlength=256) for c in self.x.transpose(0, 1)])
         values = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
         weights = counts.double() / counts.sum(1, keepdim=True)
@@ -86,7 +100,8 @@ class Images:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``x`` (float32 in [0, 1]) and ``y``, on ``device`` (default: where the images are).
 
-        ``augment`` is a name of `AUGMENTATIONS` or a function ``(x uint8, generator) -> x uint8`` that draws for each image.
+        ``augment`` is a name of `AUGMENTATIONS` or a function ``(x uint8, generator) -> x uint8`` that draws for each image. Images
+        larger than ``side`` are cropped at a place of each one's own where they are augmented, at the center where they are not.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -99,9 +114,16 @@ class Images:
             x, y = self.x[index.to(self.x.device)], self.y[index.to(self.y.device)]
             if device is not None:
                 x, y = x.to(device), y.to(device)
+            if self.side is not None and self.side < x.shape[-1]:
+                edge = (x.shape[-1] - self.side) // 2
+                middle = slice(edge, edge + self.side)
+                x = x[:, :, middle, middle] if augment is None else random_crop(x, self.side, generator)
             if augment is not None:
                 x = augment(x, generator)
-            yield x.float() / 255, y
+            x = x.float() / 255
+            if self.side is not None and self.side > x.shape[-1]:
+                x = torch.nn.functional.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
+            yield x, y
 
 
 Augmentation = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -115,15 +137,25 @@ def flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 def crop_flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Zero-pad by an eighth of the side (4 pixels at 32), crop back at a place of each image's own, then `flip`."""
-    n, c, h, w = x.shape
+    n, _, h, w = x.shape
     pad = max(h, w) // 8
     padded = torch.nn.functional.pad(x, [pad] * 4)
     top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(x.device)
-    rows = top[:, None] + torch.arange(h, device=x.device)
-    columns = left[:, None] + torch.arange(w, device=x.device)
-    image = torch.arange(n, device=x.device)[:, None, None, None]
-    channel = torch.arange(c, device=x.device)[:, None, None]
-    return flip(padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]], generator)
+    return flip(_windows(padded, top, left, h, w), generator)
+
+
+def random_crop(x: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
+    """Cut a square of ``side`` from each square image, at a place of its own."""
+    top, left = torch.randint(0, x.shape[-1] - side + 1, (2, len(x)), generator=generator).to(x.device)
+    return _windows(x, top, left, side, side)
+
+
+def _windows(x: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    rows = top[:, None] + torch.arange(height, device=x.device)
+    columns = left[:, None] + torch.arange(width, device=x.device)
+    image = torch.arange(x.shape[0], device=x.device)[:, None, None, None]
+    channel = torch.arange(x.shape[1], device=x.device)[:, None, None]
+    return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {"flip": flip, "crop-flip": crop_flip}
@@ -149,17 +181,22 @@ def load(
     """Load one split of a data set.
 
     Args:
-        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``
-            (torchvision's, downloaded when missing), ``folder:PATH`` for images in ``PATH/<split>/<class>/*``, or ``shapetex``,
-            ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict`` (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
+        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``, ``svhn``,
+            ``stl10`` (torchvision's, downloaded when missing), ``tiny-imagenet``, ``caltech256``, ``food101``, ``flowers102``,
+            ``stanford-dogs``, ``cub200`` (as packed by their authors, downloaded when missing; `archives` says how each is split;
+            ``tiny-imagenet:PATH`` and the like for a copy in ``PATH``, which is never downloaded to), ``folder:PATH`` for images in
+            ``PATH/<split>/<class>/*``, or ``shapetex``, ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict``
+            (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
-        size: resize the shorter side to this and crop the center square.
+        size: resize the shorter side to this and crop the center square. Images of ``caltech256`` and the archives after it,
+            by default of size 224, are held larger by a seventh and cropped as batches, at random in training (256 and 224:
+            Zhang & Zhu 2019). Smaller images of torchvision's sets and ``tiny-imagenet`` are held as they are and enlarged as batches.
         limit: that many images, stratified by class, drawn by ``seed``.
 
     Raises:
         ValueError: an unknown name or split, or files that cannot be read as images.
-        FileNotFoundError: a folder that is not there.
+        FileNotFoundError: a folder that is not there, or an archive's list of its images.
         OSError: a download that failed.
     """
     if split not in ("train", "test"):
@@ -169,29 +206,42 @@ def load(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1 image")
     check_name(name)
-    if name.startswith("folder:"):
+    base, _, path = name.partition(":")
+    cache, downloads = home() / "data" / "cache", home() / "data" / "downloads"
+
+    def choose(labels: np.ndarray) -> np.ndarray:
         # the limit is applied before any file is decoded
-        pixels, labels, classes = read_folder(
-            Path(name.removeprefix("folder:")), split, size=size, cache=home() / "data" / "cache",
-            choose=lambda y: stratified(torch.from_numpy(y), min(limit, len(y)), seed).numpy() if limit else np.arange(len(y)),
-        )  # fmt: skip
+        return stratified(torch.from_numpy(labels), min(limit, len(labels)), seed).numpy() if limit else np.arange(len(labels))
+
+    if base == "folder":
+        pixels, labels, classes = read_folder(Path(path), split, size=size, cache=cache, choose=choose)
         # a card says which images they were by their digest, not by a path of this machine
-        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, f"folder:{Path(name.removeprefix('folder:')).name}")
+        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, f"folder:{Path(path).name}")
+    if base in ARCHIVES:
+        given, default = path or root, ARCHIVES[base].size
+        copy = locate(base, downloads, root=Path(given).expanduser() if given else None, fetch=not path)
+        files, labels, classes = list_images(base, copy, split)
+        chosen = choose(labels)
+        side = default and (size or default)
+        pixels = read_files([files[i] for i in chosen], size=side and round(side * 8 / 7), cache=cache, name=f"{base}-{split}")
+        images = Images(torch.from_numpy(pixels), torch.from_numpy(labels[chosen]), classes, base)
+        return replace(images, side=side) if side else _brought_to(images, size)
     if name in SYNTHETIC:
         from .synthetic import shapetex
 
         # the two splits must have no image in common, whatever the seed
         n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
         return shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
-    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else home() / "data" / "downloads")
+    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else downloads)
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
-    return _resized(images, size) if size else images
+    return _resized(images, size) if size and name == "fashion" else _brought_to(images, size)
 
 
 def check_name(name: str) -> None:
     """Raise ValueError, with the nearest right name, unless `load` knows ``name``."""
-    if name in NAMES or (name.startswith("folder:") and name != "folder:"):
+    base, _, path = name.partition(":")
+    if name in NAMES or (path and base in ("folder", *ARCHIVES)):
         return
     near = get_close_matches(name, NAMES, 1, 0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
@@ -212,9 +262,10 @@ def _torchvision(name: str, split: str, root: Path) -> Images:
     from torchvision import datasets
 
     dataset = getattr(datasets, TORCHVISION[name])
+    which: dict[str, Any] = {"split": split} if name in ("svhn", "stl10") else {"train": split == "train"}
     try:
         try:
-            source = dataset(root, train=split == "train", download=True)
+            source = dataset(root, **which, download=True)
         except RuntimeError:
             # torchvision does not see that an earlier unpacking was interrupted: unpack again what came from an archive
             unpacked = [
@@ -224,15 +275,23 @@ def _torchvision(name: str, split: str, root: Path) -> Images:
                 raise
             for path in unpacked:
                 path.unlink()
-            source = dataset(root, train=split == "train", download=True)
+            source = dataset(root, **which, download=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong checksum is a RuntimeError
         reason = " ".join(str(error).split())
         raise OSError(
             f"{name} is not complete in {root} and could not be downloaded ({reason}); put its files there or name their folder as root"
         ) from error
     x = torch.as_tensor(source.data)
-    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-    return Images(x.contiguous(), torch.as_tensor(source.targets).long(), list(source.classes), name)
+    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2) if x.shape[-1] == 3 else x
+    y = torch.as_tensor(source.targets if hasattr(source, "targets") else source.labels).long()
+    return Images(x.contiguous(), y, list(map(str, range(10))) if name == "svhn" else list(source.classes), name)
+
+
+def _brought_to(images: Images, size: int | None) -> Images:
+    """Smaller images are enlarged batch by batch: 100,000 of them at 224 pixels would take 15 GB."""
+    if size is not None and size > min(images.x.shape[2:]):
+        return replace(images, side=size)
+    return _resized(images, size) if size else images
 
 
 def _resized(images: Images, size: int) -> Images:

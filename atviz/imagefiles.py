@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,26 +23,38 @@ def read_folder(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read ``root/<split>/<class>/*`` as pixels (N, 3, H, W) uint8, labels (N,) int64 and class names.
 
-    ``choose`` takes all labels and returns the indices of the files to decode. The arrays are cached in ``cache`` under the
-    names, sizes and times of those files.
+    ``choose`` takes all labels and returns the indices of the files to decode; these are read by `read_files`.
     """
     files, labels, classes = _list(root.expanduser(), split)
     chosen = choose(labels)
-    files, labels = [files[i] for i in chosen], labels[chosen]
-    key = hashlib.sha256(repr((str(root.resolve()), split, size, [(p, s, t) for p, s, t in files])).encode()).hexdigest()[:20]
-    cached = cache / f"{root.name}-{split}-{key}.npy"
+    return read_files([files[i] for i in chosen], size=size, cache=cache, name=f"{root.name}-{split}"), labels[chosen], classes
+
+
+def read_files(files: Sequence[Path], *, size: int | None, cache: Path, name: str) -> np.ndarray:
+    """`decode_all` of files, kept in ``cache``, a folder, under ``name`` and the files' paths, sizes and times."""
+    key = hashlib.sha256(repr((size, [(os.path.abspath(path), *_stamp(path)) for path in files])).encode()).hexdigest()[:20]
+    cached = cache / f"{name}-{key}.npy"
     if cached.is_file():
-        return np.load(cached), labels, classes
-    pixels = decode_all([Path(path) for path, _, _ in files], size)
+        return np.load(cached)
+    pixels = decode_all(files, size)
     cache.mkdir(parents=True, exist_ok=True)
     partial = cached.with_suffix(f".{os.getpid()}.npy")
     np.save(partial, pixels)
     partial.replace(cached)
-    return pixels, labels, classes
+    return pixels
 
 
-def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarray, list[str]]:
-    """(path, bytes, time) of every image file of the split, its label, and the classes of all splits."""
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file; zeros for one that is missing, which `decode_all` names."""
+    try:
+        info = os.stat(path)
+        return info.st_size, info.st_mtime_ns
+    except FileNotFoundError:
+        return 0, 0
+
+
+def _list(root: Path, split: str) -> tuple[list[Path], np.ndarray, list[str]]:
+    """Every image file of the split, its label, and the classes of all splits."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; folder:PATH wants images in PATH/train/<class>/ and PATH/test/<class>/")
     here = next((root / name for name in SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
@@ -53,23 +65,23 @@ def _list(root: Path, split: str) -> tuple[list[tuple[str, int, int]], np.ndarra
         )
     if any((root / name).is_file() for name in ("wnids.txt", "val/val_annotations.txt")):
         raise ValueError(
-            f"{root} is Tiny ImageNet in its archive's own layout, whose test and val folders are flat: it cannot be read as folders of classes"
+            f"{root} is Tiny ImageNet in its archive's own layout, whose test and val folders are flat; its name is tiny-imagenet:{root}"
         )
     splits = [root / name for names in SPLIT_FOLDERS.values() for name in names if (root / name).is_dir()]
     classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")})
-    files: list[tuple[str, int, int]] = []
+    files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         entries: Iterable[os.DirEntry[str]] = os.scandir(here / name) if (here / name).is_dir() else []
-        found = sorted((e.path, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if Path(e.name).suffix.lower() in SUFFIXES)
-        files += found
+        found = sorted(e.path for e in entries if Path(e.name).suffix.lower() in SUFFIXES)
+        files += map(Path, found)
         labels += [label] * len(found)
     if not files:
         raise ValueError(f"{here} holds no images; they must lie in {here}/<class>/ and end in {', '.join(sorted(SUFFIXES))}")
     return files, np.array(labels, dtype=np.int64), classes
 
 
-def decode_all(paths: list[Path], size: int | None) -> np.ndarray:
+def decode_all(paths: Sequence[Path], size: int | None) -> np.ndarray:
     """All files as (N, 3, H, W) uint8; ValueError that names those that cannot be read, or images that are not of one size."""
 
     def attempt(path: Path) -> np.ndarray | str:
@@ -89,7 +101,11 @@ def decode_all(paths: list[Path], size: int | None) -> np.ndarray:
     if len(shapes) > 1:
         common = ", ".join(f"{w}x{h}" for (h, w), _ in shapes.most_common(3))
         raise ValueError(f"the images have {len(shapes)} sizes ({common} the most common); give size= to bring them to one square")
-    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    height, width = images[0].shape[:2]
+    pixels = np.empty((len(images), 3, height, width), dtype=np.uint8)  # not stacked and then turned: that would hold the set twice more
+    for i, image in enumerate(images):
+        pixels[i] = image.transpose(2, 0, 1)
+    return pixels
 
 
 def decode(path: Path, size: int | None = None) -> np.ndarray:

@@ -23,6 +23,8 @@ ARCHITECTURES: dict[str, tuple[type[BasicBlock | Bottleneck], list[int], int]] =
     "resnet101": (Bottleneck, [3, 4, 23, 3], 64),
 }
 
+PRETRAINED = ("resnet18", "resnet50", "resnet101")  # torchvision has ImageNet weights of these
+
 
 class Normalize(nn.Module):
     """(x − mean) / std per channel; ``mean`` and ``std`` are buffers, in [0, 1] units."""
@@ -37,6 +39,14 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class Standardize(nn.Module):
+    """(x − mean) / max(std, 1/√d) of each image over its own d values, as tf.image.per_image_standardization."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, (1, 2, 3), correction=0, keepdim=True)
+        return (x - mean) / variance.clamp(min=1 / x[0].numel()).sqrt()
 
 
 class ResNet(nn.Module):
@@ -102,6 +112,7 @@ def build(
     std: Sequence[float] | None = None,
     weights: str | Path | None = None,
     small_stem: bool | None = None,
+    standardize: bool = False,
 ) -> nn.Module:
     """Build a network that takes x (N, in_channels, H, W) in [0, 1] and returns logits (N, num_classes).
 
@@ -111,17 +122,21 @@ def build(
         mean, std: the normalizing layer's, per channel, in [0, 1] units; default 0 and 1.
         weights: a safetensors file or state_dict to start from, or ``imagenet`` for torchvision's. A last layer made for
             another number of classes is left out, so that a new head is fitted.
+        standardize: the first layer is `Standardize`, which has no use for ``mean`` and ``std``.
 
     Raises:
-        ValueError: an unknown architecture, a mean or std of the wrong length, or weights that do not fit.
+        ValueError: an unknown architecture, a mean or std of the wrong length or beside ``standardize``, or weights that do not fit.
+        OSError: ImageNet weights that could not be downloaded.
     """
     block, blocks, width = parse(arch)
+    if standardize and (mean is not None or std is not None):
+        raise ValueError("mean and std are given, but standardize takes those of each image; give one or the other")
     mean, std = [0.0] * in_channels if mean is None else mean, [1.0] * in_channels if std is None else std
     if len(mean) != in_channels or len(std) != in_channels:
         raise ValueError(f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels")
     stem = image_size <= 64 if small_stem is None else small_stem
     network = ResNet(block, blocks, width, in_channels, num_classes, stem)
-    model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    model = nn.Sequential(OrderedDict(normalize=Standardize() if standardize else Normalize(mean, std), network=network))
     if weights is not None:
         _fill(model, arch, weights)
     return model
@@ -143,12 +158,48 @@ def _fill(model: nn.Sequential, arch: str, weights: str | Path) -> None:
     target.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items() if name not in head}, strict=False)
 
 
-def _imagenet(arch: str) -> dict[str, Tensor]:
+def _published(arch: str) -> Any:
     from torchvision.models import get_model_weights
 
-    if arch not in ("resnet18", "resnet50", "resnet101"):
+    if arch not in PRETRAINED:
         raise ValueError(f"there are no ImageNet weights for {arch!r}; there are for resnet18, resnet50 and resnet101")
-    return get_model_weights(arch)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
+    return get_model_weights(arch)["IMAGENET1K_V1"]
+
+
+def _imagenet(arch: str) -> dict[str, Tensor]:
+    published = _published(arch)
+    try:
+        return published.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # a server that cannot be reached; a wrong checksum
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"the ImageNet weights of {arch} could not be downloaded ({reason}); name a file of them (--weights PATH) or train from "
+            "scratch (--weights none)"
+        ) from error
+
+
+def origin(arch: str, weights: str | Path) -> dict[str, str]:
+    """Name and SHA-256 of the file of ``weights``: ``file`` and ``sha256``; FileNotFoundError where there is none.
+
+    Of ``imagenet`` it is the first eight digits, which the name of torchvision's file carries: nothing is downloaded for it.
+    """
+    if str(weights) != "imagenet":
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"there are no weights at {path}")
+        with path.open("rb") as file:
+            return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    file = _published(arch).url.rpartition("/")[2]
+    return {"file": file, "sha256": Path(file).stem.rpartition("-")[2]}
+
+
+def has_small_stem(weights: str | Path) -> bool:
+    """Whether weights are those of a network with the 3×3 stem."""
+    if str(weights) == "imagenet":
+        return False
+    state = read_state(Path(weights))
+    stem = next((state[name] for name in ("conv1.weight", "network.conv1.weight") if name in state), None)
+    return stem is not None and stem.shape[-1] == 3
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

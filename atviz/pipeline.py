@@ -18,7 +18,8 @@ from . import __version__, home, shipped
 from .study import Settings, Study
 
 QUIET = ["--log-level=ERROR"]  # ipykernel warns at every start that it listens on loopback
-SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that every notebook has
+SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of their own
+PAINTING = {"styles", "adain", "alpha"}  # those of them that only the notebooks that stylize have
 
 
 def notebooks() -> list[Path]:
@@ -151,7 +152,8 @@ def default_name(settings: Settings) -> str:
     """The name of a run whose settings are these: profile and data set, and a few letters of a hash where more was chosen."""
     plain = Settings(dataset=settings.dataset, profile=settings.profile)
     digest = "" if settings == plain else "-" + hashlib.sha256(repr(settings).encode()).hexdigest()[:6]
-    return f"{settings.profile}-{Path(settings.dataset.removeprefix('folder:')).name}{digest}"
+    dataset = Path(settings.dataset.removeprefix("folder:")).name if settings.kind == "folder" else settings.kind
+    return f"{settings.profile}-{dataset}{digest}"
 
 
 def _train(study: Study, stages: dict[str, Any]) -> bool:

@@ -115,6 +115,18 @@ def _as_run(recipe: Recipe) -> Recipe:
     return replace(recipe, method="lbfgs", steps=50, step_size=0.5) if recipe.attack == "spatial" else recipe
 
 
+def fine_tuned(recipe: Recipe) -> Recipe:
+    """The recipe for a network that starts from ImageNet weights, with the schedule of the authors' code for its kind of attack."""
+    epochs, milestones = CODE_EPOCHS[recipe.attack]
+    return replace(recipe, lr=0.01, schedule="step", milestones=milestones, epochs=epochs, batch_size=64)
+
+
+def lasting(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe for a number of epochs: its learning rate falls after the same shares of them."""
+    milestones = tuple(max(1, round(epoch * epochs / recipe.epochs)) for epoch in recipe.milestones)
+    return replace(recipe, epochs=epochs, milestones=milestones)
+
+
 def _named(name: str) -> Recipe:
     if name in ("normal", "underfit"):
         return Recipe(name)
@@ -166,6 +178,7 @@ PROFILES = {
     ]
 }
 
+FINE_TUNED = ("tiny-imagenet", "caltech256")  # sets whose networks start, at full scale, from ImageNet weights, at 224 pixels
 FASHION_EPS = 0.1  # the usual radius for Fashion-MNIST; 8/255 for everything in color
 
 

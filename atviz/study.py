@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+FINE_TUNED_SIDE = 224  # that ImageNet weights were trained at
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a run depends on. 0, "" and [] leave the choice to the profile and the data set."""
@@ -40,6 +43,7 @@ class Settings:
     adain: str = "small"
     alpha: float = 1.0
     preset: str = "paper"
+    weights: str = ""  # "imagenet", a file or "none"
 
     def __post_init__(self) -> None:
         data.check_name(self.dataset)
@@ -54,6 +58,11 @@ class Settings:
         object.__setattr__(self, "models", tuple(names))
         object.__setattr__(self, "arch", self.arch or profile.arch)
         models.parse(self.arch)
+        if not self.weights:
+            wanted = self.profile == "full" and self.kind in recipes.FINE_TUNED and self.arch in models.PRETRAINED
+            object.__setattr__(self, "weights", "imagenet" if wanted else "none")
+        if self.weights != "none":
+            models.origin(self.arch, self.weights)  # refuses what is not there
         found = [recipes.get(name) for name in names]
         if len(set(names)) < len(names):
             raise ValueError(f"the models {', '.join(names)} are not all different")
@@ -81,6 +90,16 @@ class Settings:
         object.__setattr__(self, "arch", min(found))
         return names
 
+    @property
+    def kind(self) -> str:
+        """The data set's name without a path."""
+        return self.dataset.partition(":")[0]
+
+    @property
+    def side(self) -> int | None:
+        """The side that images are brought to; None: the data set's own."""
+        return self.size or (FINE_TUNED_SIDE if self.weights != "none" else None)
+
 
 @dataclass
 class Study:
@@ -105,27 +124,22 @@ class Study:
 
     @cached_property
     def train_images(self) -> data.Images:
-        return data.load(self.settings.dataset, "train", size=self.settings.size or None, limit=self.profile.train_limit)
+        return data.load(self.settings.dataset, "train", size=self.settings.side, limit=self.profile.train_limit)
 
     @cached_property
     def test_images(self) -> data.Images:
-        return data.load(self.settings.dataset, "test", size=self.settings.size or None, limit=self.profile.test_limit)
+        return data.load(self.settings.dataset, "test", size=self.settings.side, limit=self.profile.test_limit)
 
     @cached_property
     def store(self) -> Store:
         return Store(home() / "results" / "records")
 
     @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of the images as the networks see them."""
-        return tuple(next(self.test_images[:1].batches(1))[0].shape[1:])
-
-    @cached_property
     def stylizer(self) -> Stylizer:
         """The distortion behind the stylized images: the settings' AdaIN network, styles and alpha, seeded."""
         s = self.settings
         network = load_adain(s.adain) if "," not in s.adain else load_adain(*s.adain.split(","))
-        return Stylizer(network, load_styles(s.styles, size=max(self.shape[1:])), alpha=s.alpha, seed=s.seed)
+        return Stylizer(network, load_styles(s.styles, size=max(self.test_images.shape[1:])), alpha=s.alpha, seed=s.seed)
 
     @property
     def adversarial(self) -> str:
@@ -146,26 +160,34 @@ class Study:
         The preset ``code`` keeps its own epochs, batch size and attack steps, unless the settings state epochs or train_steps: then
         its learning rate falls after the same shares of the epochs.
         """
-        recipe = recipes.get(name, preset=self.settings.preset, image_size=self.train_images.x.shape[-1])
-        if self.settings.preset == "code":
-            epochs, steps = self.settings.epochs or recipe.epochs, self.settings.train_steps or recipe.steps
-        else:
-            epochs, steps = self.profile.epochs, self.profile.train_steps
-        milestones = tuple(max(1, round(epoch * epochs / recipe.epochs)) for epoch in recipe.milestones)
-        recipe = replace(recipe, epochs=epochs, milestones=milestones)
+        s = self.settings
+        recipe = recipes.get(name, preset=s.preset, image_size=self.train_images.shape[-1])
+        if s.weights != "none" and s.preset == "paper":
+            recipe = recipes.fine_tuned(recipe)
+        as_authors = s.preset == "code" or (s.weights != "none" and s.profile == "full")
+        recipe = recipes.lasting(recipe, s.epochs or (recipe.epochs if as_authors else self.profile.epochs))
         if self.settings.dataset.startswith("fashion"):
             # small and centered: crops only slow the learning down; and a small set wants small batches
             recipe = replace(recipe, augment="flip", batch_size=64)
         if self.settings.dataset.startswith("shapetex"):
             # unflipped: the mirror image of one texture is another
             recipe = replace(recipe, augment=None, batch_size=64)
+        if self.settings.kind in data.ARCHIVES:
+            recipe = replace(recipe, augment="flip")  # those larger than they are shown are cropped, too: see data.load
+        if self.settings.kind == "svhn":
+            recipe = replace(recipe, augment=None)  # a digit's mirror image is another, or none
         if recipe.attack in ("pgd", "spatial"):
-            recipe = replace(recipe, steps=steps)
+            recipe = replace(recipe, steps=s.train_steps or (recipe.steps if s.preset == "code" else self.profile.train_steps))
         if name == "underfit":
             if self.adversarial not in self.cards:
                 self.obtain(self.adversarial)
             recipe = replace(recipe, stop_at=self.cards[self.adversarial]["metrics"]["clean"])
         return replace(recipe, batch_size=min(recipe.batch_size, len(self.train_images)))
+
+    @cached_property
+    def start(self) -> dict[str, str] | None:
+        """`models.origin` of the weights that training starts from; None where it starts from scratch."""
+        return None if self.settings.weights == "none" else models.origin(self.profile.arch, self.settings.weights)
 
     def folder(self, name: str) -> Path:
         """Where the checkpoint of a network lies: it is named by all that its training depends on, but in the zoo."""
@@ -175,6 +197,8 @@ class Study:
             "recipe": train.describe(self.recipe(name)), "arch": self.profile.arch, "seed": self.settings.seed,
             "train": self.train_images.digest, "test": self.test_images.digest,
         }  # fmt: skip
+        if self.start:
+            key["weights"] = self.start["sha256"][:8]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
         dataset = re.sub(r"[^\w.-]+", "-", self.test_images.name)
         return home() / "checkpoints" / "local" / f"{dataset}-{self.profile.arch}-{name}-s{self.settings.seed}-{digest}"
@@ -189,14 +213,20 @@ class Study:
 
     def _train(self, folder: Path, recipe: recipes.Recipe) -> None:
         images = self.train_images
-        mean, std = images.channel_stats()
+        channels, _, side = images.shape
         shape: dict[str, Any] = {
-            "arch": self.profile.arch, "num_classes": len(images.classes), "in_channels": images.x.shape[1], "image_size": images.x.shape[-1],
-            "mean": mean, "std": std,
+            "arch": self.profile.arch, "num_classes": len(images.classes), "in_channels": channels, "image_size": side,
         }  # fmt: skip
+        if self.settings.kind == "tiny-imagenet":
+            shape["standardize"] = True  # each image by itself (Zhang & Zhu 2019)
+        else:
+            shape["mean"], shape["std"] = images.channel_stats()
+        weights = None if self.settings.weights == "none" else self.settings.weights
+        if weights:
+            shape["small_stem"] = models.has_small_stem(weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            model = models.build(**shape)
+            model = models.build(**shape, weights=weights)
         resume = folder.with_name(folder.name + ".training")
         fabric = self.fabric or train.make_fabric()
         report = train.fit(model, recipe, images, self.test_images, seed=self.settings.seed, fabric=fabric, resume=resume)
@@ -209,6 +239,7 @@ class Study:
         }
         card = {
             "model": shape, "recipe": train.describe(recipe), "data": described, "classes": images.classes, "seed": self.settings.seed,
+            "started_from": self.start,
             "metrics": {"clean": evaluate.accuracy(model, self.test_images)["top1"], "probe": report["history"][-1]["robust"]},
             "collapsed_at": report["collapsed_at"], "stopped_at": report["stopped_at"], "history": report["history"], "versions": train.versions(),
         }  # fmt: skip

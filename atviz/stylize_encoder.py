@@ -50,11 +50,11 @@ def paint(x: Tensor, textures: Tensor, generator: torch.Generator) -> tuple[Tens
 
 def contents(images: Images, batch: int, steps: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """``steps`` batches of content: images in color as they are, grey ones by `paint`; their labels; their textures' kinds."""
-    textures = procedural(1000, size=max(images.x.shape[-2:]), seed=int(torch.randint(2**31, (1,), generator=generator)))
-    textures = textures[..., : images.x.shape[-2], : images.x.shape[-1]]
+    _, height, width = images.shape
+    textures = procedural(1000, size=max(height, width), seed=int(torch.randint(2**31, (1,), generator=generator)))[..., :height, :width]
     for _ in range(steps):
         index = torch.randint(len(images), (batch,), generator=generator)
-        x, drawn = images.x[index].float() / 255, torch.full((batch,), -1)
+        x, drawn = next(images[index].batches(batch))[0], torch.full((batch,), -1)
         if x.shape[1] == 1:
             x, drawn = paint(x, textures, generator)
         yield x, images.y[index], torch.where(drawn < 0, len(KINDS), drawn % len(KINDS))

@@ -103,7 +103,7 @@ def train_pair(
     }.items():
         if not 0 < value < float("inf"):
             raise ValueError(f"{name} is {value}; it must be positive")
-    side = max(images.x.shape[-2:])
+    side = max(images.shape[1:])
     pool = load_styles(styles, n=2000, size=side, seed=seed + 1)
     start, metrics = None, dict[str, float]()
     device = "cuda" if torch.cuda.is_available() else "cpu"

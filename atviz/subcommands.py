@@ -15,7 +15,12 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check
 models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
 stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 
-Dataset = Annotated[str, typer.Option(help="fashion (embedded), fashion-full, cifar10, cifar100, shapetex (drawn) or folder:PATH")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="fashion (embedded), cifar10, tiny-imagenet, tiny-imagenet:PATH, shapetex (drawn), folder:PATH …; `atviz data list` has all"
+    ),
+]
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
 Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; empty: the main three")]
 Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
@@ -26,6 +31,10 @@ TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
 Epochs = Annotated[int, typer.Option(help="0: the profile's, or the preset's if that is code")]
 TrainSteps = Annotated[int, typer.Option(help="of the attack in training, PGD or spatial; 0: as for epochs")]
 Preset = Annotated[str, typer.Option(help="training as Zhang & Zhu describe it (paper), or as their code does it (code)")]
+
+Weights = Annotated[
+    str, typer.Option(help="to start from: imagenet, a file, or none; empty: imagenet for tiny-imagenet and caltech256 at full scale")
+]
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,8 +77,8 @@ def data_check(name: str) -> None:
 
     for split in ("train", "test"):
         images = load(name, split)
-        n, c, h, w = images.x.shape
-        typer.echo(f"{split}: {n} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+        c, h, w = images.shape
+        typer.echo(f"{split}: {len(images)} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
 
 
 @models_app.command("list")

@@ -172,7 +172,7 @@ def _shuffling(study: Notebook, *, levels: list[float], **others: Any) -> list[d
 
 
 def _counts(study: Notebook) -> list[int]:
-    return distortions.patch_counts(*study.shape[1:])
+    return distortions.patch_counts(*study.test_images.shape[1:])
 
 
 TABLES: dict[int, Callable[..., list[dict[str, Any]]]] = {

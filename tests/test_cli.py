@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from atviz import checkpoints, shipped
+from atviz import checkpoints, cli, shipped
 from atviz.cli import app
 
 runner = CliRunner()
@@ -79,6 +79,16 @@ def test_data_check_tells_what_is_there():
     done = runner.invoke(app, ["data", "check", "fashion"])
     assert "train: 10000 images, 1x28x28, 10 classes" in done.output
     assert "test: 2000 images" in done.output
+
+
+def test_relative_paths_are_those_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "start.pth").touch()
+    found = cli._settings("tiny-imagenet:some/place", "", weights="start.pth")
+    assert (found.dataset, found.weights) == (f"tiny-imagenet:{tmp_path / 'some/place'}", str(tmp_path / "start.pth"))
+    assert (plain := cli._settings("cifar10", "", weights="")).weights == "none" and plain.dataset == "cifar10"
+    done = runner.invoke(app, ["train", "normal", "--weights", "nowhere.pth"])
+    assert done.exit_code == 2 and f"there are no weights at {tmp_path / 'nowhere.pth'}" in done.output
 
 
 def test_a_checkpoint_that_is_no_classifier_is_refused_by_what_it_is():

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import struct
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import torch
 import torchvision
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import savemat
 
 from atviz import data
 from atviz.data import Images
@@ -63,7 +66,9 @@ def test_damaged_file_is_refused(tmp_path, monkeypatch, place):
     ("name", "hint"),
     [
         ("fashon", "fashion"), ("Fashion", "fashion"), ("cifar-10", "cifar10"), ("cifar1000", "cifar100"), ("fashion_full", "fashion-full"),
-        ("folder", "folder:PATH"), ("folder:", "folder:PATH"), ("?", "known are"), ("", "known are"),
+        ("folder", "folder:PATH"), ("folder:", "folder:PATH"),
+        ("tinyimagenet", "tiny-imagenet"), ("caltech-256", "caltech256"), ("cifar10:here", "cifar10"), ("tiny-imagenet:", "tiny-imagenet"),
+        ("?", "known are"), ("", "known are"),
     ],
 )  # fmt: skip
 def test_unknown_name_is_refused_with_the_nearest(name, hint):
@@ -285,6 +290,64 @@ def test_crop_flip_is_a_window_of_the_padded_image(size):
     assert [{part[axis] for part in seen} for axis in range(3)] == [set(range(2 * pad + 1))] * 2 + [{1, -1}]
 
 
+# --- images held at another side than they are shown
+
+
+def shown(images, **options):
+    return torch.cat([x for x, _ in images.batches(7, **options)])
+
+
+def test_smaller_images_are_enlarged_as_batches():
+    images = replace(random_images(20, h=8, w=8), side=20)
+    assert images.x.shape == (20, 3, 8, 8) and images.shape == (3, 20, 20)
+    expected = [  # Pillow enlarges bilinearly with the same alignment of pixels
+        np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((20, 20), Image.Resampling.BILINEAR)) for image in images.x
+    ]
+    assert (shown(images) * 255 - torch.from_numpy(np.stack(expected)).permute(0, 3, 1, 2)).abs().max() <= 1.01  # a byte's rounding
+    assert shown(images).amin() >= 0 and shown(images).amax() <= 1
+
+
+def test_augmentation_comes_before_enlargement():
+    images = replace(random_images(6, h=8, w=8), side=16)
+    turned = shown(images, augment=lambda x, _: x.flip(-1))
+    torch.testing.assert_close(turned, shown(replace(images, x=images.x.flip(-1))))
+
+
+def test_larger_images_are_cropped_at_the_center():
+    images = replace(random_images(20), side=12)
+    assert images.shape == (3, 12, 12)
+    assert torch.equal(shown(images), images.x[:, :, 2:14, 2:14] / 255)
+
+
+def test_larger_images_are_cropped_anywhere_in_training():
+    one = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    images = Images(one.expand(400, -1, -1, -1), torch.zeros(400, dtype=torch.int64), ["a"], side=12)
+    keep = lambda x, _: x
+    corners = {divmod(round(float(x[0, 0, 0]) * 255), 16) for x in shown(images, augment=keep, generator=seeded())}
+    assert corners == {(i, j) for i in range(5) for j in range(5)}
+    windows = torch.nn.functional.unfold(one / 255, 12).view(144, 25).T
+    for x in shown(images, augment=keep, generator=seeded())[:30]:
+        assert (windows - x.flatten()).abs().sum(1).min() < 1e-5
+    assert torch.equal(shown(images, augment=keep, generator=seeded(1)), shown(images, augment=keep, generator=seeded(1)))
+    assert not torch.equal(shown(images, augment=keep, generator=seeded(1)), shown(images, augment=keep, generator=seeded(2)))
+    assert len({bytes((x * 255).byte().numpy()) for x in shown(images, augment="flip", generator=seeded())}) == 50  # mirrored, too
+
+
+def test_the_side_stays_with_parts_and_counts_in_the_digest():
+    plain = random_images(12)
+    images = replace(plain, side=24)
+    assert images[:5].side == images.sample(4).side == images.to("cpu").side == 24
+    assert len({plain.digest, images.digest, replace(plain, side=12).digest}) == 3
+    assert replace(plain, side=16).digest == plain.digest and torch.equal(shown(replace(plain, side=16)), shown(plain))
+    assert images.channel_stats() == plain.channel_stats()
+
+
+@pytest.mark.parametrize(("shape", "side"), [((8, 8), 0), ((8, 8), -1), ((8, 6), 16)])
+def test_a_side_that_cannot_be_is_refused(shape, side):
+    with pytest.raises(ValueError, match=f"side is {side}"):
+        replace(random_images(2, h=shape[0], w=shape[1]), side=side)
+
+
 # --- downloads, from a server on this machine
 
 
@@ -468,6 +531,31 @@ def test_changed_cifar_file_is_unpacked_again_and_never_unpickled(cifar_server, 
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(Bomb(mark)))
     assert cifar_matches(cifar_server, data.load("cifar10", root=tmp_path), ["data_batch_1", "data_batch_2"])
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(("size", "held"), [(None, 32), (16, 16), (32, 32), (48, 32)])
+def test_small_images_are_not_held_enlarged(cifar_server, tmp_path, size, held):
+    images = data.load("cifar10", root=tmp_path, size=size)
+    assert images.x.shape == (8, 3, held, held) and images.shape == (3, size or 32, size or 32)
+
+
+def test_svhn_and_stl10_come_from_their_files(tmp_path, monkeypatch):
+    x = pixels(5, 3, 32, 32, seed=1)
+    savemat(tmp_path / "test_32x32.mat", {"X": x.transpose(2, 3, 1, 0), "y": np.array([[1], [10], [3], [9], [10]], dtype=np.uint8)})
+    monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.SVHN, "download", lambda self: None)
+    svhn = data.load("svhn", "test", root=tmp_path)
+    assert np.array_equal(svhn.x.numpy(), x) and svhn.y.tolist() == [1, 0, 3, 9, 0] and svhn.classes == [str(i) for i in range(10)]
+
+    x, folder = pixels(4, 3, 96, 96, seed=2), tmp_path / "stl10_binary"
+    folder.mkdir()
+    x.transpose(0, 1, 3, 2).tofile(folder / "train_X.bin")  # column by column
+    np.array([1, 10, 2, 3], dtype=np.uint8).tofile(folder / "train_y.bin")
+    (folder / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)))
+    monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.STL10, "download", lambda self: None)
+    stl = data.load("stl10", "train", root=tmp_path)
+    assert np.array_equal(stl.x.numpy(), x) and stl.y.tolist() == [0, 9, 1, 2] and stl.classes[9] == "class 9"
 
 
 class Bomb:

@@ -1,6 +1,9 @@
+import hashlib
 import pickle
 import shutil
+from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -112,7 +115,61 @@ def test_statistics_of_other_channels_are_refused(stats):
         models.build("small-w4", num_classes=2, **stats)
 
 
+def test_standardize_is_tensorflows_formula():
+    x = torch.rand(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    x[1] = 0.3  # its deviation is nothing: 1/√d stands in its place
+    x[2] = 0.5 + (x[2] - 0.5) * 1e-3
+    d = x.numpy().astype(np.float64).reshape(4, -1)
+    expected = (d - d.mean(1, keepdims=True)) / np.maximum(d.std(1, keepdims=True), 1 / np.sqrt(d.shape[1]))
+    found = models.Standardize()(x)
+    np.testing.assert_allclose(found.numpy().reshape(4, -1), expected, atol=1e-5)
+    x.requires_grad_()
+    assert torch.autograd.grad(models.Standardize()(x).square().sum(), x)[0].isfinite().all()
+
+
+def test_a_standardizing_network_sees_neither_brightness_nor_contrast():
+    model = models.build("small-w4", num_classes=5, standardize=True).eval()
+    x = 0.2 + 0.3 * torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(model(1.5 * x + 0.1), model(x), atol=1e-4, rtol=1e-3)
+    assert not any(name.startswith("normalize") for name in model.state_dict())
+    with pytest.raises(ValueError, match="mean and std are given, but standardize"):
+        models.build("small-w4", num_classes=5, standardize=True, mean=[0.5] * 3)
+
+
 # --- weights
+
+
+def test_where_weights_come_from_is_told_by_content(tmp_path):
+    paths = [write(tmp_path / f"{i}.safetensors", models.build("small-w4", num_classes=5).state_dict()) for i in range(2)]
+    for path in paths:
+        assert models.origin("small-w4", path) == {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    # torchvision checks its files by the digits in their names
+    assert models.origin("resnet18", "imagenet") == {"file": "resnet18-f37072fd.pth", "sha256": "f37072fd"}
+    with pytest.raises(ValueError, match="no ImageNet weights for 'small'"):
+        models.origin("small", "imagenet")
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        models.origin("small", tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("small_stem", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_stem_is_read_off_the_weights(tmp_path, small_stem, whole):
+    model = models.build("small-w4", num_classes=5, small_stem=small_stem)
+    path = write(tmp_path / "w.safetensors", (model if whole else model.network).state_dict())
+    assert models.has_small_stem(path) == small_stem
+    assert not models.has_small_stem("imagenet")
+
+
+@pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("invalid hash\nvalue")])
+def test_imagenet_weights_that_cannot_be_had_name_the_option(monkeypatch, error):
+    class Fake:
+        def get_state_dict(self, **_):
+            raise error
+
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda arch: {"IMAGENET1K_V1": Fake()})
+    with pytest.raises(OSError, match="weights of resnet18 could not be downloaded.*--weights PATH.*--weights none") as found:
+        models.build("resnet18", num_classes=7, weights="imagenet")
+    assert "\n" not in str(found.value)
 
 
 def write(path, state):

@@ -64,7 +64,7 @@ def test_parameters_of_every_notebook_are_typed_literals():
     assert len(pipeline.notebooks()) >= 5
     for path in pipeline.notebooks():
         found = pipeline.parameters(path)
-        assert pipeline.SHARED <= found.keys(), path.name
+        assert pipeline.SHARED - pipeline.PAINTING <= found.keys(), path.name
         pipeline.check_parameters({name: value for name, value in found.items() if name not in pipeline.SHARED}, [path])
 
 

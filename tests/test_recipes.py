@@ -175,3 +175,15 @@ def test_whole_l2_radii_count_tenths_on_small_images_and_the_step_stays(side, ep
     assert recipe.eps == pytest.approx(eps)
     assert recipe.step_size == pytest.approx(4 / 255)
     assert recipes.get("pgd-l2-0.5", image_size=side).eps == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "total", "falls"),
+    [("normal", 0, 11, (5, 8)), ("pgd-inf-8", 0, 21, (10, 16)), ("normal", 22, 22, (10, 16)), ("fgsm-4", 1, 1, (1, 1))],
+)
+def test_fine_tuning_follows_the_authors_code(name, epochs, total, falls):
+    plain = recipes.get(name)
+    found = recipes.fine_tuned(plain, epochs)
+    assert (found.epochs, found.milestones, found.schedule) == (total, falls, "step")
+    assert (found.lr, found.batch_size, found.momentum, found.weight_decay) == (0.01, 64, 0.9, 5e-4)
+    assert (found.attack, found.eps, found.steps) == (plain.attack, plain.eps, plain.steps)

@@ -1,14 +1,17 @@
 """A study trains what is missing, once, and reads it ever after."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
-from atviz import checkpoints, train
+from atviz import checkpoints, models, pipeline, train
 from atviz.notebook import Notebook, means, open_study
-from atviz.study import Settings, Study
+from atviz.study import Settings, Study, load_checkpoint
 
 SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
 
@@ -33,10 +36,12 @@ def study():
         ({"seed": -1}, "seed is -1"),
         ({"epochs": -2}, "epochs is -2"),
         ({"preset": "text"}, "unknown preset 'text'"),
+        ({"weights": "nowhere.pth"}, "no weights at nowhere.pth"),
+        ({"weights": "imagenet"}, "no ImageNet weights for 'small'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         Settings(**settings)
 
 
@@ -127,7 +132,6 @@ def test_findings_are_paired_differences_of_the_named_networks(study, tmp_path):
 
 def test_tables_and_figures_go_to_the_folder_or_nowhere(study, tmp_path):
     from matplotlib.figure import Figure
-    from PIL import Image
 
     for out in (str(tmp_path), ""):
         notebook = Notebook(study.settings, name="demo", out=out)
@@ -156,3 +160,111 @@ def test_means_are_of_each_column_with_intervals():
     assert rows.value.tolist() == [1, 2, 0, 0]
     assert rows.ci_high[0] == pytest.approx(1 + 1.959964 / np.sqrt(3))
     assert rows.n.tolist() == [3, 3, 2, 2]
+
+
+# --- weights to start from
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Tiny ImageNet's layout: two classes, bright above and bright below, 16 pixels, 20 + 6 images of each."""
+    root, draw, rows = tmp_path_factory.mktemp("sets") / "tiny-imagenet-200", np.random.default_rng(0), []
+    for c, wnid in enumerate(["n01", "n02"]):
+        for i in range(26):
+            pixels = draw.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+            pixels[8 * c : 8 * c + 8] += 120
+            name = f"{wnid}_{i}.JPEG"
+            path = root / "train" / wnid / "images" / name if i < 20 else root / "val" / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            rows += [f"{name}\t{wnid}\t0\t0\t15\t15\n"] if i >= 20 else []
+    (root / "wnids.txt").write_text("n01\nn02\n")
+    (root / "words.txt").write_text("n01\tup\nn02\tdown\n")
+    (root / "val" / "val_annotations.txt").write_text("".join(rows))
+    return root
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A bare network's weights with the large stem and a head for seven classes."""
+    torch.manual_seed(5)
+    path = tmp_path / "start.safetensors"
+    save_file(models.build("small-w4", num_classes=7, small_stem=False).network.state_dict(), path)
+    return path
+
+
+def test_names_of_checkpoints_from_scratch_are_what_they_were():
+    assert Study(Settings()).folder("normal").name == "fashion-small-normal-s0-89aecb20e6"
+    assert Study(Settings(weights="none")).folder("normal").name == "fashion-small-normal-s0-89aecb20e6"
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights", "side"),
+    [
+        ({"dataset": "tiny-imagenet", "profile": "full"}, "imagenet", 224),
+        ({"dataset": "tiny-imagenet:there", "profile": "full", "size": 96}, "imagenet", 96),
+        ({"dataset": "caltech256", "profile": "full"}, "imagenet", 224),
+        ({"dataset": "caltech256", "profile": "full", "arch": "resnet18-w16"}, "none", None),
+        ({"dataset": "caltech256", "profile": "full", "weights": "none"}, "none", None),
+        ({"dataset": "tiny-imagenet", "profile": "quick"}, "none", None),
+        ({"dataset": "tiny-imagenet", "profile": "quick", "arch": "resnet18", "weights": "imagenet"}, "imagenet", 224),
+        ({"dataset": "cifar10", "profile": "full"}, "none", None),
+    ],
+)
+def test_full_scale_starts_from_imagenet_where_the_paper_does(settings, weights, side):
+    found = Settings(**settings)
+    assert (found.weights, found.side) == (weights, side)
+
+
+def test_training_starts_from_weights_and_its_card_says_so(tiny, weights, monkeypatch):
+    settings = Settings(dataset=f"tiny-imagenet:{tiny}", profile="smoke", size=32, epochs=2, weights=str(weights))
+    study, begun = Study(settings), {}
+    fit = train.fit
+
+    def watched(model, recipe, *args, **kwargs):
+        begun.update({name: tensor.clone() for name, tensor in model.network.state_dict().items()}, recipe=recipe)
+        return fit(model, recipe, *args, **kwargs)
+
+    monkeypatch.setattr(train, "fit", watched)
+    model = study.obtain("normal")
+    given = models.read_state(weights)
+    assert all(torch.equal(begun[name], tensor) for name, tensor in given.items() if not name.startswith("fc."))
+    assert begun["fc.weight"].shape[0] == 2  # a new head
+    assert (begun["recipe"].lr, begun["recipe"].augment, begun["recipe"].epochs) == (0.01, "flip", 2)
+
+    folder = study.folder("normal")
+    card = checkpoints.read_card(folder)
+    assert card["started_from"] == {"file": "start.safetensors", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert card["model"]["standardize"] and card["model"]["image_size"] == 32 and not card["model"]["small_stem"]
+    assert str(tiny.parent) not in json.dumps(card) and str(weights.parent) not in json.dumps(card)
+    assert folder.name.startswith("tiny-imagenet-small-w4-normal-")
+    again, _ = load_checkpoint(folder)
+    x, _ = next(study.test_images.batches(4))
+    assert x.shape == (4, 3, 32, 32) and torch.equal(again(x), model(x))
+
+
+def test_fine_tuning_takes_the_profiles_epochs_below_full_scale(tiny, weights):
+    epochs = lambda **changes: (
+        Study(Settings(dataset=f"tiny-imagenet:{tiny}", arch="small-w4", weights=str(weights), size=16, **changes)).recipe("normal").epochs
+    )
+    assert (epochs(profile="smoke"), epochs(profile="quick"), epochs(profile="full"), epochs(profile="full", epochs=3)) == (1, 8, 11, 3)
+
+
+def test_the_content_of_the_weights_names_the_checkpoint(tiny, weights, tmp_path):
+    name = lambda path: Study(Settings(dataset=f"tiny-imagenet:{tiny}", profile="smoke", size=16, weights=str(path))).folder("normal").name
+    first = name(weights)
+    assert name(weights.rename(tmp_path / "renamed.safetensors")) == first
+    save_file({n: t + 1 for n, t in models.read_state(tmp_path / "renamed.safetensors").items()}, weights)
+    assert len({name(weights), name("none"), first}) == 3
+
+
+@pytest.mark.filterwarnings("ignore::atviz.train.CatastrophicOverfitting")  # an epoch of 40 images decides nothing
+def test_images_that_are_enlarged_train_and_are_measured_at_their_side(tiny):
+    study = Study(Settings(dataset=f"tiny-imagenet:{tiny}", profile="smoke", size=24))
+    assert study.test_images.x.shape[2:] == (16, 16)
+    result = study.outcomes({"patch_shuffle": [3]})  # 3 divides 24 and not 16
+    assert len(result.clean["normal"]) == 12
+    study.robustness()
+    assert Notebook(study.settings).gallery(2)[0].shape == (2, 3, 24, 24)
+    assert study.cards["normal"]["model"]["image_size"] == 24
+    assert pipeline.default_name(study.settings).startswith("smoke-tiny-imagenet-")
