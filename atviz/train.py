@@ -200,10 +200,11 @@ def _probe(module: nn.Module, recipe: Recipe, test: Images) -> float:
 
 
 def _collapsed(history: list[dict[str, Any]]) -> bool:
-    """Whether the probe fell below half of its best, or of the accuracy under the training attack itself."""
+    """Whether the probe fell below half of its best or of the accuracy under the training attack, while clean accuracy holds."""
     last = history[-1]
     best = max(row["robust"] for row in history)
-    return last["robust"] < 0.5 * max(best, last["train_accuracy"]) and max(best, last["train_accuracy"]) > 0.3
+    above = max(best, last["train_accuracy"])
+    return above > 0.3 and last["robust"] < 0.5 * min(above, last["clean"])
 
 
 def _collapse_message(recipe: Recipe, row: dict[str, Any]) -> str:

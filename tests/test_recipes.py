@@ -183,7 +183,18 @@ def test_whole_l2_radii_count_tenths_on_small_images_and_the_step_stays(side, ep
 )
 def test_fine_tuning_follows_the_authors_code(name, epochs, total, falls):
     plain = recipes.get(name)
-    found = recipes.fine_tuned(plain, epochs)
+    found = recipes.fine_tuned(plain)
+    found = recipes.lasting(found, epochs or found.epochs)
     assert (found.epochs, found.milestones, found.schedule) == (total, falls, "step")
     assert (found.lr, found.batch_size, found.momentum, found.weight_decay) == (0.01, 64, 0.9, 5e-4)
     assert (found.attack, found.eps, found.steps) == (plain.attack, plain.eps, plain.steps)
+
+
+def test_recipes_are_listed_by_kind_the_strongest_first():
+    names = ["spatial", "fgsm-4", "pgd-l2-0.5", "pgd-inf-1", "underfit", "pgd-inf-8", "pgd-l2-1.5", "normal", "fgsm-8"]
+    assert recipes.in_order(names) == ["normal", "underfit", "pgd-inf-8", "pgd-inf-1", "pgd-l2-1.5", "pgd-l2-0.5", "fgsm-8", "fgsm-4", "spatial"]
+
+
+@pytest.mark.parametrize(("eps", "text"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0125, "0.0125"), (1, "255/255")])
+def test_eps_in_words(eps, text):
+    assert recipes.eps_text(eps) == text

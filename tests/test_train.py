@@ -145,15 +145,16 @@ def test_underfit_that_never_gets_there_says_so(images, build):
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ([(0.5, 0.45)], False),
-        ([(0.5, 0.45), (0.6, 0.5)], False),
-        ([(0.5, 0.45), (0.8, 0.02)], True),  # PGD accuracy drops while FGSM's rises: Wong et al. 2020, figure 3
-        ([(0.9, 0.01)], True),  # never robust at all
-        ([(0.15, 0.05)], False),  # a network that has not learned anything yet
+        ([(0.5, 0.45, 0.6)], False),
+        ([(0.5, 0.45, 0.6), (0.6, 0.5, 0.7)], False),
+        ([(0.5, 0.45, 0.6), (0.8, 0.02, 0.8)], True),  # PGD accuracy drops while FGSM's rises: Wong et al. 2020, figure 3
+        ([(0.9, 0.01, 0.9)], True),  # never robust at all
+        ([(0.15, 0.05, 0.2)], False),  # a network that has not learned anything yet
+        ([(0.5, 0.1, 0.12)], False),  # clean images are no better off: batch norm has not settled
     ],
 )
 def test_what_counts_as_catastrophic_overfitting(rows, expected):
-    assert train._collapsed([{"train_accuracy": a, "robust": r} for a, r in rows]) is expected
+    assert train._collapsed([{"train_accuracy": a, "robust": r, "clean": c} for a, r, c in rows]) is expected
 
 
 def test_catastrophic_overfitting_is_reported_with_its_epoch(images, build, monkeypatch):
