@@ -37,8 +37,9 @@ def load_styles(source: str | Path, *, n: int = 40, size: int, seed: int = 0) ->
 def procedural(n: int, *, size: int, seed: int = 0) -> Tensor:
     """``n`` textures of two colors each, (n, 3, size, size): stripes, checks, dots, noise and Voronoi cells in turn.
 
-    Angle, scale (a twelfth to a quarter of the side, at least 3 pixels), colors and phase are drawn from ``seed``; texture i is the
-    same whatever n, and in steps of 1/255, on any machine. One color is dark and one light: the texture shows in grey, too.
+    Angle, scale (a sixth to two fifths of the side, at least 3 pixels: finer ones drown the outline of a small image), colors and
+    phase are drawn from ``seed``; texture i is the same whatever n, and in steps of 1/255, on any machine. One color is dark and
+    one light: the texture shows in grey, too.
 
     Raises:
         ValueError: an n or size below 1.
@@ -48,7 +49,7 @@ def procedural(n: int, *, size: int, seed: int = 0) -> Tensor:
     # a row an image, so that further images do not change the first ones; uniform numbers, which are the same on every machine
     drawn = torch.rand(n, 11 + 3 * CELLS + LATTICE**2, generator=torch.Generator().manual_seed(seed))
     own, cells, lattice = drawn.split([11, 3 * CELLS, LATTICE**2], 1)
-    low, high = max(3.0, size / 12), max(3.0, size / 4)
+    low, high = max(3.0, size / 6), max(3.0, size / 2.5)
     period = (low * (high / low) ** own[:, 0])[:, None, None]
     angle = (math.pi * own[:, 1])[:, None, None]
     y, x = torch.meshgrid(torch.arange(size) - size / 2, torch.arange(size) - size / 2, indexing="ij")

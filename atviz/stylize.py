@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def adain(features: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     own_mean, own_std = moments(features)
     scale = features.detach().square().mean((1, 2, 3), keepdim=True).sqrt()
     return (features - own_mean) * torch.where(own_std > 1e-5 * scale, std / own_std.clamp(min=1e-30), 0) + mean
+
+
+def toned(style: Tensor, content: Tensor) -> Tensor:
+    """Styles in grey, each with the mean and standard deviation of the grey image that it is for: a style gives its texture only.
+
+    (N or 1, C, H′, W′) and (N, 1, H, W) → (N, 1, H′, W′), clamped to [0, 1].
+
+    Source: Gatys et al. 2017 (Controlling Perceptual Factors in Neural Style Transfer), section 5.1, luminance-only transfer.
+    """
+    return adain(style.mean(1, keepdim=True), *moments(content.to(style.dtype))).clamp(0, 1)
 
 
 class AdaIN(nn.Module):
@@ -150,8 +161,8 @@ def load_adain(encoder: str | Path, decoder: str | Path | None = None) -> AdaIN:
 class Stylizer:
     """A distortion x → x: each image stylized by one of ``styles``, which the seed and the image's own pixels choose.
 
-    Neither the batch nor its order changes an image's style. Grey images and short sides are handled as by `AdaIN`; the result has
-    the shape and type of ``x``.
+    Neither the batch nor its order changes an image's style. Grey images get it `toned`: a network that knows one brightness of
+    background fails on another, whatever the texture. Short sides are handled as by `AdaIN`; the result has the shape and type of ``x``.
 
     Args:
         styles: (S, 3, H, W) in [0, 1]; see `load_styles`.
@@ -186,11 +197,16 @@ class Stylizer:
         """Stylize images (N, C, H, W) in [0, 1]."""
         check_pixels(x)
         self.network.to(x.device)
+        parts = max(1, CHUNK // max(math.prod(pixels.shape[-2:]) for pixels in (x, self.styles)))
         with evaluating(self.network):
-            mean, std = (m.to(x.device) for m in self._style_moments(x.device))
-            parts = max(1, CHUNK // (x.shape[-2] * x.shape[-1]))
-            pairs = zip(x.split(parts), self.choose(x).to(x.device).split(parts), strict=True)
-            return torch.cat([self.network.restyle(part, mean[index], std[index], alpha=self.alpha) for part, index in pairs])
+            pairs = zip(x.split(parts), self.choose(x).split(parts), strict=True)
+            return torch.cat([self.network.restyle(part, *self._wanted(part, index), alpha=self.alpha) for part, index in pairs])
+
+    def _wanted(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[1] == 1:
+            return moments(self.network.encode(toned(self.styles[index.to(self.styles.device)].to(x.device), x)))
+        mean, std = self._style_moments(x.device)
+        return mean.to(x.device)[index], std.to(x.device)[index]
 
     def _style_moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._moments is None:  # of every style once

@@ -34,18 +34,18 @@ def small_encoder() -> nn.Sequential:
 def paint(x: Tensor, textures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Grey images (N, 1, H, W) painted: what is not black by one texture, shaded as it is, the black around it by another.
 
-    A third of them is painted in one color each, and a third left as it is: (N, 3, H, W), and the number of the texture of
+    A quarter of them is painted in one color each, and half is left as it is: (N, 3, H, W), and the number of the texture of
     each, −1 for none.
     """
     n = len(x)
     inner, outer = torch.randint(len(textures), (2, n), generator=generator)
-    how = torch.randint(3, (n,), generator=generator)
+    how = torch.randint(4, (n,), generator=generator)
     fill, around = textures[inner], textures[outer]
     plain = (how == 1).view(-1, 1, 1, 1)
     fill, around = (torch.where(plain, t[:, :, :1, :1], t) for t in (fill, around))
     inside = (10 * x).clamp(0, 1)
     painted = inside * fill * (0.35 + 0.65 * x) + (1 - inside) * around
-    return torch.where((how == 2).view(-1, 1, 1, 1), x.expand(-1, 3, -1, -1), painted), torch.where(how == 0, inner, -1)
+    return torch.where((how > 1).view(-1, 1, 1, 1), x.expand(-1, 3, -1, -1), painted), torch.where(how == 0, inner, -1)
 
 
 def contents(images: Images, batch: int, steps: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -15,7 +15,7 @@ from .codec import DEEPEST, build_encoder, mirrored
 from .data import Images
 from .models import evaluating, read_state
 from .styles import load_styles
-from .stylize import adain, load_adain, moments
+from .stylize import adain, load_adain, moments, toned
 from .stylize_encoder import contents, train_encoder
 
 STYLE_WEIGHT = 10.0  # λ of Huang & Belongie's code
@@ -60,6 +60,8 @@ def train_decoder(
         for step, (drawn, _, _) in enumerate(bar, start=1):
             content = drawn.to(device)
             style = styles[torch.randint(len(styles), (batch,), generator=generator)].to(device)
+            grey = (content == content[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+            style = torch.where(grey, toned(style, content[:, :1]), style)
             if style.shape == content.shape:
                 style[: batch // 4] = content[: batch // 4]
             wanted = [moments(layer) for layer in _layers(encoder, style)]
