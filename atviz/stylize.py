@@ -192,14 +192,18 @@ class Stylizer:
             chosen.append(int(torch.randint(len(self.styles), (1,), generator=generator)))
         return torch.tensor(chosen, dtype=torch.int64)
 
-    @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """Stylize images (N, C, H, W) in [0, 1]."""
+        """Stylize images (N, C, H, W) in [0, 1], each by the style that `choose` gives it."""
+        return self.paint(x, self.choose(x))
+
+    @torch.no_grad()
+    def paint(self, x: Tensor, index: Tensor) -> Tensor:
+        """Stylize images (N, C, H, W) in [0, 1] by the styles of these numbers, (N,)."""
         check_pixels(x)
         self.network.to(x.device)
         parts = max(1, CHUNK // max(math.prod(pixels.shape[-2:]) for pixels in (x, self.styles)))
         with evaluating(self.network):
-            pairs = zip(x.split(parts), self.choose(x).split(parts), strict=True)
+            pairs = zip(x.split(parts), index.split(parts), strict=True)
             return torch.cat([self.network.restyle(part, *self._wanted(part, index), alpha=self.alpha) for part, index in pairs])
 
     def _wanted(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -245,7 +245,7 @@ def _figure_3(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, s
     x, _, titles = study.gallery(images)
     painter = study.stylizer
     styles = painter.styles[:8].to(x)
-    painted = [painter.network.to(x.device)(x, style[None], alpha=painter.alpha) for style in styles]
+    painted = [painter.paint(x, torch.full((len(x),), i)) for i in range(len(styles))]
     swatches = styles if x.shape[1] == 3 else styles.mean(1, keepdim=True)  # grey images come out grey
     rows: list[tuple[str, Sequence[Tensor]]] = [("style", [torch.ones_like(x[0]), *swatches])]
     rows += [(title, [x[i], *(p[i] for p in painted)]) for i, title in enumerate(titles)]

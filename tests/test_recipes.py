@@ -192,7 +192,17 @@ def test_fine_tuning_follows_the_authors_code(name, epochs, total, falls):
 
 def test_recipes_are_listed_by_kind_the_strongest_first():
     names = ["spatial", "fgsm-4", "pgd-l2-0.5", "pgd-inf-1", "underfit", "pgd-inf-8", "pgd-l2-1.5", "normal", "fgsm-8"]
-    assert recipes.in_order(names) == ["normal", "underfit", "pgd-inf-8", "pgd-inf-1", "pgd-l2-1.5", "pgd-l2-0.5", "fgsm-8", "fgsm-4", "spatial"]
+    assert recipes.in_order(names) == [
+        "normal",
+        "underfit",
+        "pgd-inf-8",
+        "pgd-inf-1",
+        "pgd-l2-1.5",
+        "pgd-l2-0.5",
+        "fgsm-8",
+        "fgsm-4",
+        "spatial",
+    ]
 
 
 @pytest.mark.parametrize(("eps", "text"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0125, "0.0125"), (1, "255/255")])
