@@ -100,29 +100,45 @@ def _question(notebook: Path) -> str:
 
 
 def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
-    """Put each run's findings between ``<!-- findings: RUN -->`` and ``<!-- end -->``, and copy figures beside the notebooks.
+    """Fill what stands between ``<!-- findings: RUN -->`` or ``<!-- table: RUN NAME -->`` and ``<!-- end -->``, and copy figures.
 
-    A run that is not in ``results`` keeps what stands there. ``figures``: target file -> source below ``results``.
+    A table's NAME is that of its file in ``results/RUN/tables``, one of Zhang & Zhu's (`zhang_zhu.readable`). A run that is not in
+    ``results`` keeps what stands there. ``figures``: target file, beside the README -> source below ``results``.
     """
 
-    def findings(match: re.Match[str]) -> str:
-        folder = results / match[1]
-        if not (folder / "run.json").is_file():
-            return match[0]
-        names = json.loads((folder / "run.json").read_text())["order"]
-        cells = [_finding(row) for name in names for row in _findings(folder, name)]
-        lines = [
-            "| measured on the same test images | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
-            "|---|--:|--:|--:|--:|--:|---|---|",
-        ]
-        lines += [
-            f"| {' | '.join(c[k] for k in ('what', 'n', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))} |"
-            for c in cells
-        ]
-        return f"<!-- findings: {match[1]} -->\n" + "\n".join(lines) + "\n<!-- end -->"
+    def filled(match: re.Match[str]) -> str:
+        kind, run, name = match["kind"], match["run"], match["name"]
+        lines = _findings_lines(results / run) if kind == "findings" else _table_lines(results / run / "tables" / f"{name}.csv")
+        return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
 
-    text = re.sub(r"<!-- findings: ([\w.-]+) -->.*?<!-- end -->", findings, readme.read_text(), flags=re.DOTALL)
-    readme.write_text(text)
+    marked = r"(?P<open><!-- (?P<kind>findings|table): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->"
+    readme.write_text(re.sub(marked, filled, readme.read_text(), flags=re.DOTALL))
     for target, source in figures.items():
         if (results / source).is_file():
             shutil.copyfile(results / source, readme.parent / target)
+
+
+def _findings_lines(folder: Path) -> list[str]:
+    if not (folder / "run.json").is_file():
+        return []
+    names = json.loads((folder / "run.json").read_text())["order"]
+    cells = [_finding(row) for name in names for row in _findings(folder, name)]
+    keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper", "verdict")
+    return [
+        "| measured on the same test images | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
+        "|---|--:|--:|--:|--:|--:|---|---|",
+        *(f"| {' | '.join(c[k] for k in keys)} |" for c in cells),
+    ]
+
+
+def _table_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    import pandas as pd
+
+    from .zhang_zhu import readable
+
+    wide = readable(pd.read_csv(path, keep_default_na=True).fillna({"slip": ""}))
+    header = ["", *wide.columns]
+    rows = [[name, *cells] for name, cells in zip(wide.index, wide.to_numpy(), strict=True)]
+    return [f"| {' | '.join(map(str, cells))} |" for cells in (header, ["---", *["--:"] * len(wide.columns)], *rows)]

@@ -1,0 +1,147 @@
+"""Every table and figure of the paper, for a small study."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atviz import evaluate, zhang_zhu
+from atviz.notebook import Notebook
+from atviz.study import Settings
+
+SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
+MODELS = ("normal", "underfit", "pgd-inf-0.1", "spatial")
+
+
+@pytest.fixture(scope="module")
+def study():
+    return Notebook(Settings(**SMALL, models=MODELS))
+
+
+def test_the_papers_numbers_are_all_there():
+    known = zhang_zhu.reported()
+    counts = known[known.paper == "zhang-zhu-2019"].groupby("table").size()
+    # eleven networks: two columns of Table 1 on three sets, of Table 2 on two; eight levels; three k; and nine cells of Table 3
+    assert counts.to_dict() == {"T1": 66, "T2": 44, "T3": 9, "T4": 88, "T5": 88, "T6": 88, "T7": 33, "T8": 33}
+    normal = known[(known.table == "T6") & (known.model == "normal")].set_index("setting").value
+    assert (normal["saturate-0.25"], normal["saturate-1024"]) == ("27.36", "31.06")
+    assert known[known.slip == "catastrophic overfitting"].model.unique().tolist() == ["fgsm-8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "dataset"),
+    [("cifar10", 10, "cifar10"), ("folder:cifar10", 10, "cifar10"), ("folder:CIFAR-10", 10, "cifar10"), ("cifar100", 100, ""), ("fashion", 10, ""),
+     ("tiny-imagenet", 200, "tiny-imagenet"), ("tiny-imagenet", 20, ""), ("caltech256", 257, "caltech256")],
+)  # fmt: skip
+def test_a_part_of_a_data_set_is_not_the_papers(name, classes, dataset):
+    assert zhang_zhu.paper_dataset(name, classes) == dataset
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_table_has_a_row_for_each_network_and_setting(study, number):
+    rows = zhang_zhu.table(study, number)
+    settings = {1: 2, 2: 2, 3: 3, 7: 3, 8: 3}.get(number, 8)
+    assert list(dict.fromkeys(rows.model)) == list(MODELS)
+    assert (rows.groupby("model").setting.nunique() == settings).all() and len(rows) == settings * len(MODELS)
+    assert ((rows.ci_low <= rows.value) & (rows.value <= rows.ci_high)).all()
+    assert rows.paper.isna().all() and (rows.slip == "").all()  # the paper has no such data set
+    shown = zhang_zhu.readable(rows)
+    assert list(shown.index) == list(MODELS) and shown.shape[1] == settings
+    assert all(re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", cell) for cell in shown.to_numpy().ravel())
+
+
+def test_tables_hold_what_is_measured(study):
+    right = study.outcomes({"saturate": [0.25], "patch_shuffle": [2], "low_pass": [3.0]})
+    for number, setting, key in [
+        (4, "0.25", ("saturate", 0.25)),
+        (7, "2 × 2", ("patch_shuffle", 2)),
+        (3, "low-pass, radius 3", ("low_pass", 3)),
+    ]:
+        rows = zhang_zhu.table(study, number, radius=3).set_index(["model", "setting"])
+        for name in MODELS:
+            clean = right.clean[name]
+            row = rows.loc[(name, setting)]
+            assert row.n == clean.sum() and row.value == pytest.approx((clean & right.distorted[name, *key]).sum() / clean.sum())
+    first = zhang_zhu.table(study, 1)
+    for name, measured in study.robustness().items():
+        clean, robust = first[first.model == name].value
+        assert (clean, robust) == (measured["clean"], measured["robust"])
+    assert set(first.setting) == {"clean", "PGD L∞, eps 0.1, 2 steps"}
+    levels = zhang_zhu.table(study, 5, levels=[2.0, 3.0, 64.0])
+    assert set(levels.setting) == {"3", "64"}
+
+
+def test_the_papers_own_values_stand_beside_with_their_slips(monkeypatch):
+    monkeypatch.setattr(zhang_zhu, "paper_dataset", lambda name, classes: "cifar10")
+    study = Notebook(Settings(**SMALL, models=("normal", "pgd-inf-8")))
+    rows = zhang_zhu.table(study, 4)
+    found = rows.set_index(["model", "setting"])
+    assert found.paper["normal", "0.25"] == pytest.approx(0.2736)
+    assert found.paper["pgd-inf-8", "64"] == pytest.approx(0.5898)
+    assert found.slip["pgd-inf-8", "64"] == "non-monotone"
+    shown = zhang_zhu.readable(rows)
+    assert shown.loc["normal", "0.25"].endswith("(27.36)")
+    assert shown.loc["pgd-inf-8", "64"].endswith("(58.98†)")
+    robust = zhang_zhu.table(study, 1)
+    assert robust.paper.notna().tolist() == [True, False] * 2  # eps 0.1 is not the paper's attack
+
+
+def test_table_3_names_no_eps_and_is_held_against_the_main_network(monkeypatch):
+    monkeypatch.setattr(zhang_zhu, "paper_dataset", lambda name, classes: "caltech256")
+    rows = zhang_zhu.table(Notebook(Settings(**SMALL, models=("normal", "pgd-inf-8"))), 3).set_index(["model", "setting"])
+    assert rows.paper["pgd-inf-8", "low-pass, radius 4"] == pytest.approx(0.711)
+    assert rows.slip["pgd-inf-8", "low-pass, radius 4"] == "eps not given"
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_every_figure_is_drawn_with_its_caption(study, number):
+    drawn = zhang_zhu.figure(study, number)
+    assert drawn.name == f"figure-{number}"
+    assert drawn.caption.startswith(f"Figure {number}. ")
+    assert drawn.figure.axes
+    images = [ax for ax in drawn.figure.axes if ax.images]
+    expected = {1: 5 * 9, 2: 5 * 12, 3: 6 * 9, 4: 5 * 9, 5: 0, 6: 4, 7: 0, 8: 8 * 4, 9: 8 * 5, 10: 8 * 5}[number]
+    assert len(images) == expected
+
+
+def test_curves_are_those_of_the_table(study):
+    rows = zhang_zhu.table(study, 6, levels=[0.5, 1024.0])
+    lines = {line.get_label(): line for line in zhang_zhu.figure(study, 5, levels=[0.5, 2.0, 1024.0]).figure.axes[0].lines}
+    for name in MODELS:
+        low, same, high = lines[name].get_ydata()
+        assert [low, high] == pytest.approx((100 * rows[rows.model == name].value).tolist())
+        assert same == 100
+
+
+def test_figure_6_shows_what_the_networks_believe(study):
+    strip = zhang_zhu.figure(study, 6, levels=[2, 4]).figure
+    bars = [patch.get_width() for patch in strip.axes[3].patches]
+    x, y, _ = study.gallery(1)
+    assert bars == pytest.approx([100 * evaluate.true_probability(study.models[name], x, y)[0] for name in MODELS], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: zhang_zhu.table(s, 9), "no table 9; the paper has 1 to 8"),
+        (lambda s: zhang_zhu.figure(s, 0), "no figure 0; the paper has 1 to 10"),
+        (lambda s: zhang_zhu.figure(s, 4, images=-1), "images is -1"),
+        (lambda s: zhang_zhu.figure(Notebook(Settings(**SMALL)), 8), "Figure 8 is of a network named spatial"),
+    ],
+)
+def test_what_the_paper_does_not_have_is_refused(study, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(study)
+
+
+def test_table_2_is_of_the_stylized_images_of_the_study(study):
+    rows = zhang_zhu.table(study, 2).set_index(["model", "setting"])
+    x = study.test_images.x.float() / 255
+    painted = study.stylizer(x)
+    for name, model in study.models.items():
+        hit = (model(painted).argmax(1) == study.test_images.y).numpy()
+        clean = study.outcomes({}).clean[name]
+        assert rows.value[name, "stylized"] == pytest.approx(np.mean(hit[clean]), abs=0.03)
+        assert rows.value[name, "clean"] == clean.mean()
+    assert isinstance(rows, pd.DataFrame)

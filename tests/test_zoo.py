@@ -1,0 +1,108 @@
+"""Networks that ship: small files, measured as they are, found by a run without training."""
+
+import json
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from atviz import checkpoints, evaluate, home, recipes, shipped, train, zoo
+from atviz.cli import app
+from atviz.study import Settings, Study, load_checkpoint
+
+SMALL = {"dataset": "shapetex", "profile": "smoke", "models": ("normal", "pgd-inf-8")}
+
+
+@pytest.fixture(scope="module")
+def published():
+    study = Study(Settings(**SMALL))
+    return {name: zoo.publish(study, name) for name in study.settings.models}
+
+
+def test_what_is_kept_is_half_precision_and_measured_as_kept(published):
+    study = Study(Settings(**SMALL))
+    for name, folder in published.items():
+        assert folder == home() / "checkpoints" / "zoo" / f"shapetex-small-w4-{name}-s0"
+        state, card = checkpoints.read(folder)
+        assert {t.dtype for t in state.values()} == {torch.float16, torch.int64}
+        original, _ = checkpoints.read(study.folder(name))
+        assert all(torch.equal(state[key], t.half() if t.is_floating_point() else t) for key, t in original.items())
+        model, _ = load_checkpoint(folder)
+        assert {t.dtype for t in model.parameters()} == {torch.float32}
+        assert card["metrics"]["clean"] == evaluate.accuracy(model, study.test_images)["top1"]
+        assert card["attack"] == {"eps": 8 / 255, "step_size": 2 / 255, "steps": 40}
+        assert card["metrics"]["robust"] <= card["metrics"]["clean"]
+        assert card["recipe"]["name"] == name
+
+
+def test_a_run_of_the_zoo_reads_its_networks_and_trains_nothing(published, monkeypatch):
+    monkeypatch.setattr(train, "fit", lambda *_, **__: pytest.fail("trained"))
+    settings = Settings(dataset="shapetex", profile="zoo", test_limit=50)
+    assert (settings.models, settings.arch) == (("normal", "pgd-inf-8"), "small-w4")
+    study = Study(settings)
+    assert list(study.models) == ["normal", "pgd-inf-8"]
+    assert study.folder("normal") == published["normal"]
+    assert study.attack.keywords["steps"] == 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"models": ("normal", "pgd-inf-4")}, "no network 'pgd-inf-4' of shapetex; it holds normal, pgd-inf-8"),
+        ({"dataset": "cifar100"}, "the zoo holds no networks of cifar100"),
+        ({"epochs": 3}, "epochs is 3; the profile zoo trains nothing"),
+        ({"seed": 1}, "seed is 1; the profile zoo trains nothing"),
+        ({"arch": "small"}, "arch is 'small'; the zoo's networks of shapetex are small-w4"),
+    ],
+)
+def test_what_the_zoo_cannot_do_is_refused(published, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"dataset": "shapetex", "profile": "zoo"} | settings)
+
+
+def test_verify_measures_again_and_finds_a_boast(published, tmp_path):
+    found = zoo.verify(published["normal"], "shapetex")
+    assert found.keys() == {"clean", "robust"}
+    assert all(same and value == claimed for value, claimed, same in found.values())
+    state, card = checkpoints.read(published["normal"])
+    card["metrics"]["robust"] += 0.1
+    checkpoints.save(tmp_path / "boast", state, card)
+    assert not zoo.verify(tmp_path / "boast", "shapetex")["robust"][2]
+    with pytest.raises(ValueError, match="other test images than fashion's"):
+        zoo.verify(published["normal"], "fashion")
+
+
+def test_the_command_lists_and_verifies_the_zoo(published):
+    listed = CliRunner().invoke(app, ["models", "list"]).output
+    for name, folder in published.items():
+        metrics = checkpoints.read_card(folder)["metrics"]
+        assert re.search(rf"{folder.name} +{name} +{metrics['clean']:.4f} +{metrics['robust']:.4f} +0 ", listed)
+    done = CliRunner().invoke(app, ["models", "verify", "--dataset", "shapetex"])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("robust accuracy") == 2 and "DIFFERS" not in done.output
+    assert CliRunner().invoke(app, ["models", "verify", "--dataset", "cifar100"]).exit_code == 2
+
+
+# --- what ships
+
+FASHION = ["normal", "underfit", "pgd-inf-0.1", "pgd-inf-0.05", "pgd-inf-0.025", "pgd-inf-0.0125", "pgd-l2-1.5", "pgd-l2-1.0", "pgd-l2-0.5",
+           "fgsm-0.1", "fgsm-0.05", "spatial"]  # fmt: skip
+
+
+def test_twelve_networks_of_the_embedded_set_ship_in_half_precision():
+    held = checkpoints.zoo("fashion")
+    assert recipes.in_order(held) == FASHION
+    assert sum(file.stat().st_size for file in shipped("checkpoints", "zoo").rglob("*")) < 12e6
+    for name, folder in held.items():
+        state, card = checkpoints.read(folder)  # the hash is the card's
+        assert {t.dtype for t in state.values()} == {torch.float16, torch.int64}
+        assert card["data"]["train"] == 10_000 and card["data"]["test"] == 2_000
+        assert card["recipe"]["steps"] == {"pgd": 20, "fgsm": 1, "spatial": 10}.get(card["recipe"]["attack"], 0), name
+        assert "/" not in json.dumps(card["data"])
+
+
+def test_the_shipped_networks_are_as_good_as_their_cards_say():
+    study = Study(Settings(profile="zoo"))
+    for name, hits in study.outcomes({}).clean.items():
+        assert hits.mean() == pytest.approx(study.cards[name]["metrics"]["clean"], abs=2 / len(hits)), name
