@@ -231,7 +231,8 @@ def load(
 
         # the two splits must have no image in common, whatever the seed
         n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
-        return shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
+        images = shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
+        return replace(images, name=name)
     images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else downloads)
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
