@@ -189,6 +189,13 @@ def readme() -> None:
     from . import home
     from .report import fill_readme
 
-    figures = {"saliency": "02_saliency_1-grad", "saturation": "04_saturate_2-accuracy"}
-    shown = {f"notebooks/figures/{name}.png": f"quick-fashion/figures/{source}.png" for name, source in figures.items()}
+    figures = {
+        "saliency": "quick-fashion/figures/02_saliency_1-figure-10",
+        "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
+        "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-10",
+        "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5",
+        "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
+        "zoo-similarity": "zoo-fashion/figures/02_saliency_8-similarity",
+    }
+    shown = {f"notebooks/figures/{name}.png": f"{source}.png" for name, source in figures.items()}
     fill_readme(home() / "README.md", home() / "results", shown)

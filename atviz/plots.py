@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from .saliency import display, magnitude
+
+Key = TypeVar("Key")
 
 STYLE: dict[str, Any] = {
     "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
@@ -189,22 +194,37 @@ def saliency_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[s
         scale: ``map`` clips each map at its own 99th percentile; ``shared`` at one value for the whole figure, the 99th percentile
             of all maps, so that magnitudes can be compared. The figure says which.
     """
-    if scale not in ("map", "shared"):
-        raise ValueError(f"scale is {scale!r}; it must be map or shared")
-    magnitude = {name: m.abs().sum(1).cpu().numpy() for name, m in maps.items()}
-    top = np.percentile(np.stack(list(magnitude.values())), 99) if scale == "shared" else None
+    shown = as_shown(maps, check_scale(scale))
     figure, axes = _panel(1 + len(maps), len(images))
     for j, image in enumerate(images):
         _show(axes[0, j], image)
         axes[0, j].set_title(titles[j], fontsize=9.5)
-        for i, values in enumerate(magnitude.values(), start=1):
-            limit = np.percentile(values[j], 99) if top is None else top
-            axes[i, j].imshow(values[j], cmap="gray", vmin=0, vmax=max(float(limit), 1e-30))
+        for i, pictures in enumerate(shown.values(), start=1):
+            _show(axes[i, j], pictures[j])
     for ax, name in zip(axes[:, 0], ["image", *maps], strict=True):
         ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6, color=look(name)["color"] if name in maps else "black")
-    said = "each map clipped at its own 99th percentile" if top is None else "all maps on one scale, clipped at the 99th percentile of all"
-    figure.supxlabel(said, fontsize=9, color="#555555")
+    figure.supxlabel(SCALES[scale], fontsize=9, color="#555555")
     return figure
+
+
+# scale of saliency maps -> what a figure says of it
+SCALES = {"map": "each map clipped at its own 99th percentile", "shared": "all maps on one scale, clipped at the 99th percentile of all"}
+
+
+def check_scale(scale: str) -> str:
+    """The scale; ValueError unless it is one of `SCALES`."""
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}; it must be map or shared")
+    return scale
+
+
+def as_shown(maps: Mapping[Key, Tensor], scale: str) -> dict[Key, Tensor]:
+    """Maps (N, C, H, W) as grey pictures (N, 1, H, W) in [0, 1]: Σ_channels |map| over the 99th percentile, of each map or of all."""
+    if scale == "map":
+        return {key: display(m)[:, None] for key, m in maps.items()}
+    values = {key: magnitude(m)[:, None] for key, m in maps.items()}
+    top = np.percentile(torch.cat(list(values.values())).cpu().numpy(), 99)
+    return {key: (m / max(float(top), 1e-30)).clamp(max=1) for key, m in values.items()}
 
 
 def signed(maps: Tensor) -> Tensor:

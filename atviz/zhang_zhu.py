@@ -180,7 +180,9 @@ TABLES: dict[int, Callable[..., list[dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-def figure(study: Notebook, number: int, *, images: int = 0, levels: Sequence[float] = (), scale: str = "map") -> Drawn:
+def figure(
+    study: Notebook, number: int, *, images: int = 0, levels: Sequence[float] = (), scale: str = "map", version: str = "clean"
+) -> Drawn:
     """A figure of the paper with this study's images and networks.
 
     1: the distortions. 2: Grad of three networks on clean, saturated and stylized images. 3: stylized images. 4: saturated images.
@@ -191,20 +193,27 @@ def figure(study: Notebook, number: int, *, images: int = 0, levels: Sequence[fl
         images: how many test images are shown; 0 is what fits.
         levels: as in `table`.
         scale: of saliency maps, as in `plots.saliency_grid`.
+        version: of the images in Figures 8, 9 and 10: ``clean``, ``saturated`` or ``stylized``.
 
     Raises:
-        ValueError: a number that is not 1 to 10, fewer than one image, or Figure 8 of a study without a ``spatial`` network.
+        ValueError: a number that is not 1 to 10, fewer than one image, an unknown scale or version, or Figure 8 of a study without a
+            ``spatial`` network.
     """
     if number not in FIGURES:
         raise ValueError(f"there is no figure {number}; the paper has 1 to {len(FIGURES)}")
     if images < 0:
         raise ValueError(f"images is {images}; it must be at least 1, or 0 for what fits")
+    if version not in VERSIONS:
+        raise ValueError(f"version is {version!r}; it must be one of {', '.join(VERSIONS)}")
     draw, fits = FIGURES[number]
-    return Drawn(*draw(study, images=images or fits, levels=list(levels), scale=scale))
+    return Drawn(*draw(study, images=images or fits, levels=list(levels), scale=plots.check_scale(scale), version=version))
 
 
-def _extremes(study: Notebook, x: Tensor) -> dict[str, Tensor]:
-    return {"clean": x, "saturated": distortions.saturate(x, LEVELS[-1]), "stylized": study.stylizer(x)}
+VERSIONS: dict[str, Callable[[Notebook, Tensor], Tensor]] = {
+    "clean": lambda study, x: x,
+    "saturated": lambda study, x: distortions.saturate(x, LEVELS[-1]),
+    "stylized": lambda study, x: study.stylizer(x),
+}
 
 
 def _shuffled(study: Notebook, x: Tensor, counts: Sequence[float] = ()) -> dict[str, Tensor]:
@@ -214,7 +223,7 @@ def _shuffled(study: Notebook, x: Tensor, counts: Sequence[float] = ()) -> dict[
 def _figure_1(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, str, str]:
     x, _, titles = study.gallery(images)
     r = RADIUS
-    shown = {**_extremes(study, x), **_shuffled(study, x), f"low-pass {r:g}": distortions.low_pass(x, r),
+    shown = {**{name: make(study, x) for name, make in VERSIONS.items()}, **_shuffled(study, x), f"low-pass {r:g}": distortions.low_pass(x, r),
              f"high-pass {r:g}": distortions.high_pass(x, r) + 0.5, "modes": distortions.named("random_modes", SHARE, seed=study.settings.seed)(x)}  # fmt: skip
     rows = [(title, [version[i] for version in shown.values()]) for i, title in enumerate(titles)]
     caption = (
@@ -224,21 +233,22 @@ def _figure_1(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, s
     return plots.image_grid(rows, list(shown)), "figure-1", caption
 
 
-def _figure_2(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, str, str]:
+def _figure_2(study: Notebook, *, images: int, scale: str, **others: Any) -> tuple[Figure, str, str]:
     x, y, titles = study.gallery(images)
     models = {name: study.models[name] for name in ("normal", "underfit", study.adversarial) if name in study.models}
-    rows, columns = [], []
-    versions = _extremes(study, x)
-    for version, shown in versions.items():
-        maps = {name: saliency.display(saliency.grad(model, shown, y)) for name, model in models.items()}
-        columns += [version, *maps]
-        rows.append([shown, *(m[:, None] for m in maps.values())])
-    grid = [(title, [column[i] for block in rows for column in block]) for i, title in enumerate(titles)]
+    blocks = {version: make(study, x) for version, make in VERSIONS.items()}
+    maps = {(version, name): saliency.grad(model, shown, y) for version, shown in blocks.items() for name, model in models.items()}
+    drawn = plots.as_shown(maps, scale)
+    rows = [
+        (title, [t[i] for v, shown in blocks.items() for t in (shown, *(drawn[v, name] for name in models))])
+        for i, title in enumerate(titles)
+    ]
     caption = (
-        "Figure 2. Grad of the true class on clean, saturated and stylized images: each image, then its maps, each clipped at its own 99th "
-        "percentile. White pixels move the log-probability most."
+        "Figure 2. Grad of the true class on clean, saturated and stylized images: each image, then its maps. White pixels move the "
+        "log-probability most."
     )
-    return plots.image_grid(grid, columns, block=1 + len(models)), "figure-2", caption
+    columns = [column for version in VERSIONS for column in (version, *models)]
+    return plots.image_grid(rows, columns, block=1 + len(models), note=plots.SCALES[scale]), "figure-2", caption
 
 
 def _figure_3(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, str, str]:
@@ -291,28 +301,29 @@ def _figure_7(study: Notebook, *, levels: list[float], **others: Any) -> tuple[F
     return _curves(study, {"patch_shuffle": levels or _counts(study)}), "figure-7", caption
 
 
-def _maps(study: Notebook, images: int, scale: str, names: Sequence[str], method: Callable[..., Tensor]) -> Figure:
+def _maps(study: Notebook, images: int, scale: str, version: str, names: Sequence[str], method: Callable[..., Tensor]) -> Figure:
     x, y, titles = study.gallery(images)
+    x = VERSIONS[version](study, x)
     return plots.saliency_grid(x, {name: method(study.models[name], x, y) for name in names}, titles, scale=scale)
 
 
-def _figure_8(study: Notebook, *, images: int, scale: str, **others: Any) -> tuple[Figure, str, str]:
+def _figure_8(study: Notebook, *, images: int, scale: str, version: str, **others: Any) -> tuple[Figure, str, str]:
     if "spatial" not in study.models:
         raise ValueError(f"Figure 8 is of a network named spatial, and the study has {', '.join(study.models)}")
-    caption = "Figure 8. Grad of the normal, the PGD-trained and the spatially trained network."
-    return _maps(study, images, scale, ["normal", study.adversarial, "spatial"], saliency.grad), "figure-8", caption
+    caption = f"Figure 8. Grad of the normal, the PGD-trained and the spatially trained network, {version} images."
+    return _maps(study, images, scale, version, ["normal", study.adversarial, "spatial"], saliency.grad), "figure-8", caption
 
 
-def _figure_9(study: Notebook, *, images: int, scale: str, **others: Any) -> tuple[Figure, str, str]:
+def _figure_9(study: Notebook, *, images: int, scale: str, version: str, **others: Any) -> tuple[Figure, str, str]:
     copies = study.profile.smooth_copies
     method = functools.partial(saliency.smooth_grad, n=copies)
-    caption = f"Figure 9. SmoothGrad: the mean of Grad over {copies} noisy copies of each image (σ = 0.1 of its range)."
-    return _maps(study, images, scale, list(study.models), method), "figure-9", caption
+    caption = f"Figure 9. SmoothGrad: the mean of Grad over {copies} noisy copies of each image (σ = 0.1 of its range), {version} images."
+    return _maps(study, images, scale, version, list(study.models), method), "figure-9", caption
 
 
-def _figure_10(study: Notebook, *, images: int, scale: str, **others: Any) -> tuple[Figure, str, str]:
-    caption = "Figure 10. Grad: gradient of the true class's log-probability. White pixels move it most."
-    return _maps(study, images, scale, list(study.models), saliency.grad), "figure-10", caption
+def _figure_10(study: Notebook, *, images: int, scale: str, version: str, **others: Any) -> tuple[Figure, str, str]:
+    caption = f"Figure 10. Grad: gradient of the true class's log-probability, {version} images. White pixels move it most."
+    return _maps(study, images, scale, version, list(study.models), saliency.grad), "figure-10", caption
 
 
 # number -> how it is drawn, and how many images fit

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atviz import evaluate, zhang_zhu
+from atviz import distortions, evaluate, zhang_zhu
 from atviz.notebook import Notebook
 from atviz.study import Settings
 
@@ -105,6 +105,16 @@ def test_every_figure_is_drawn_with_its_caption(study, number):
     assert len(images) == expected
 
 
+@pytest.mark.parametrize("number", [8, 9, 10])
+def test_saliency_is_drawn_of_distorted_images_too(study, number):
+    x, _, _ = study.gallery(3)
+    for version, expected in {"clean": x, "saturated": distortions.saturate(x, 1024), "stylized": study.stylizer(x)}.items():
+        drawn = zhang_zhu.figure(study, number, images=3, version=version, scale="shared")
+        assert np.asarray(drawn.figure.axes[0].images[0].get_array()) == pytest.approx(expected[0, 0].numpy(), abs=1e-6)
+        assert f"{version} images" in drawn.caption
+        assert "one scale" in drawn.figure.get_supxlabel()
+
+
 def test_curves_are_those_of_the_table(study):
     rows = zhang_zhu.table(study, 6, levels=[0.5, 1024.0])
     lines = {line.get_label(): line for line in zhang_zhu.figure(study, 5, levels=[0.5, 2.0, 1024.0]).figure.axes[0].lines}
@@ -127,6 +137,8 @@ def test_figure_6_shows_what_the_networks_believe(study):
         (lambda s: zhang_zhu.table(s, 9), "no table 9; the paper has 1 to 8"),
         (lambda s: zhang_zhu.figure(s, 0), "no figure 0; the paper has 1 to 10"),
         (lambda s: zhang_zhu.figure(s, 4, images=-1), "images is -1"),
+        (lambda s: zhang_zhu.figure(s, 10, version="blurred"), "version is 'blurred'; it must be one of clean, saturated, stylized"),
+        (lambda s: zhang_zhu.figure(s, 2, scale="log"), "scale is 'log'"),
         (lambda s: zhang_zhu.figure(Notebook(Settings(**SMALL)), 8), "Figure 8 is of a network named spatial"),
     ],
 )
