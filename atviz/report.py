@@ -116,7 +116,8 @@ def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
             "|---|--:|--:|--:|--:|--:|---|---|",
         ]
         lines += [
-            f"| {' | '.join(c[k] for k in ('what', 'n', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))} |"
+            f"| {' | '.join(c[k] for k in ('what', 'n', 'normal', 'underfit', 'adversarial', 'difference', 'paper', 'verdict'))}"
+            f"{'; ' * bool(c['caution'])}{c['caution']} |"
             for c in cells
         ]
         return f"<!-- findings: {match[1]} -->\n" + "\n".join(lines) + "\n<!-- end -->"
