@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, evaluate, findings, home, models, recipes, saliency, scores, shipped, study, train
+from . import checkpoints, evaluate, findings, home, models, recipes, saliency, scores, shipped, study
 from .data import Images
 from .distortions import DISTORTIONS
 from .intervals import Z95, mean_interval
@@ -22,7 +22,7 @@ from .stylize import Stylizer, load_adain, load_styles
 from .synthetic import ShapeTex, shapetex
 
 CONTROLS = ("shape-only", "texture-only")
-EPS = (0.005, 0.01, 0.015)
+EPS = (0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
 STEPS = 3  # of PGD in training; all else is the quick profile's
 IMAGES = {"smoke": 64, "quick": 500, "full": 2000}  # behind each number, by profile
@@ -56,10 +56,10 @@ INSTRUMENTS = [
     Instrument("gaussian_blur", 2, 1, "blurred, σ = 2"),
     Instrument("median_filter", 1, 1, "median-filtered once"),
     Instrument("sparsity", 0, 1, "sparsity of Grad (Gini)"),
-    Instrument("edges", 0, 1, "Grad and edges (Spearman)"),
-    Instrument("coarse", 0, 1, "Grad's energy up to 4 cycles"),
-    Instrument("edge", 0, 1, "Grad's energy on the outline"),
-    Instrument("inside", 0, -1, "Grad's energy inside it"),
+    Instrument("edges", 0, 1, "Grad with edges (Spearman)"),
+    Instrument("coarse", 0, 1, "Grad up to 4 cycles (share)"),
+    Instrument("edge", 0, 1, "Grad on the outline (share)"),
+    Instrument("inside", 0, -1, "Grad inside the outline (share)"),
 ]
 
 
@@ -166,12 +166,15 @@ def regions(model: nn.Module, images: Images, mask: Tensor) -> dict[str, np.ndar
 def region_table(networks: Sequence[Network], conflict: ShapeTex, *, n: int = 200) -> pd.DataFrame:
     """Where Grad's energy lies when the cues conflict, for the class that each network decides for, on the first ``n`` images.
 
-    A row a network: ``network``, ``seed``, and the mean shares on the silhouette's ``edge``, ``inside`` and ``outside`` it.
+    A row a network: ``network``, ``seed``, and the mean shares on the silhouette's ``edge``, ``inside`` and ``outside`` it. The first
+    row, ``uniform map``, is what a map has that is the same everywhere: the regions' shares of the image.
     """
-    images, rows = conflict.images[:n], []
+    images, mask = conflict.images[:n], conflict.mask[:n]
+    uniform = saliency.region_shares(torch.ones_like(mask)[:, None], mask)
+    rows: list[dict[str, Any]] = [{"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}]
     for network in networks:
         decided = replace(images, y=models.predict(network.model, images.batches(500))[:, 0])
-        found = regions(network.model, decided, conflict.mask[:n])
+        found = regions(network.model, decided, mask)
         rows.append({"network": network.name, "seed": network.seed, **{name: float(v.mean()) for name, v in found.items()}})
     return pd.DataFrame(rows)
 
@@ -252,30 +255,28 @@ def summary(trust: pd.DataFrame) -> str:
 def ship() -> Path:
     """Train the grid where it is missing, store it in 16 bits in ``checkpoints/controls``, and write what it says of the instruments.
 
-    Each card's accuracy is that of the stored weights. ``verdicts.json``, which `findings` reads, is measured on 2,000 images.
+    Each card's accuracy is that of the stored weights. ``verdicts.json``, which `findings` reads, is of the full profile's images.
     """
-    folder = home() / "checkpoints" / "controls"
+    folder, store = home() / "checkpoints" / "controls", Store(home() / "results" / "records")
     for n in grid():
         if not checkpoints.exists(folder / n.label):
             checkpoints.save(folder / n.label, *_halved(n))
-    networks, n_images = grid(), IMAGES["full"]
-    agree, conflict = (shapetex(n_images, cue=cue, seed=1) for cue in ("both", "conflict"))
-    bias = truth(networks, conflict)
-    trust = reliability(bias, readings(networks, agree, saliency_images=recipes.profile("full").saliency_images))
+    networks = grid()
+    agree, conflict = (shapetex(IMAGES["full"], cue=cue, seed=1) for cue in ("both", "conflict"))
+    bias = truth(networks, conflict, store=store)
+    read = readings(networks, agree, saliency_images=recipes.profile("full").saliency_images, store=store)
     record = {
-        "command": "atviz controls", "images": n_images, "networks": len(networks),
-        "biases": bias.round(4).to_dict("records"),
-        "instruments": {row["instrument"]: row for row in trust.round(4).to_dict("records")},
+        "command": "atviz controls", "images": IMAGES["full"], "networks": len(networks), "biases": bias.round(4).to_dict("records"),
+        "instruments": {row["instrument"]: row for row in reliability(bias, read).round(4).to_dict("records")},
     }  # fmt: skip
     (folder / "verdicts.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return folder
 
 
-def _halved(network: Network) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _halved(network: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State of a network with its floating-point numbers in 16 bits, and its card with the accuracy that these have."""
     state = {name: t.half() if t.is_floating_point() else t for name, t in network.model.state_dict().items()}
-    card = network.card
-    made = study.Study(study.Settings(dataset=card["data"]["name"], seed=card["seed"]))
     network.model.load_state_dict(state)
-    metrics = card["metrics"] | {"clean": evaluate.accuracy(network.model, made.test_images)["top1"]}
-    return state, card | {"metrics": metrics, "stored": "float16", "versions": train.versions()}
+    card, of = network.card, network.card["data"]
+    test = shapetex(of["test"], cue=of["name"].removeprefix("shapetex-"), seed=1).images
+    return state, card | {"metrics": card["metrics"] | {"clean": evaluate.accuracy(network.model, test)["top1"]}, "stored": "float16"}

@@ -13,7 +13,7 @@ from . import shipped
 CLAIMS: dict[tuple[str, float], tuple[str, str, str]] = {
     ("clean", 0): ("accuracy on clean images", "lower", "Table 1"),
     ("robust", 0): ("accuracy under PGD", "higher", "Table 1"),
-    ("shape_bias", 0): ("decided by shape where shape and texture conflict", "higher", "section 1, in words"),
+    ("shape_bias", 0): ("decided by shape where drawn shapes and textures conflict", "higher", "section 1, in words"),
     ("sparsity", 0): ("sparsity of Grad (Gini coefficient, mean over images)", "higher", "Figure 10, in words"),
     ("edges", 0): ("agreement of Grad with the image's edges (Spearman, mean over images)", "higher", "Figure 10, in words"),
     ("saturate", 1024): ("accuracy on correct, saturated to level 1024", "higher", "Tables 4 to 6"),

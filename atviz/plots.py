@@ -308,7 +308,7 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             errors = np.clip([part.value - part.ci_low, part.ci_high - part.value], 0, None)
             kind = look(name) | {"linestyle": ""}
             ax.errorbar(part.shape_bias * 100, part.value, yerr=errors, markersize=6, elinewidth=1, label=name, **kind)
-        ax.set_title(title, fontsize=9.5)
+        ax.set_title(title, fontsize=9)
         ax.set_xlim(-8, 108)
         ax.set_xticks([0, 50, 100])
         ax.tick_params(labelsize=8.5)

@@ -162,7 +162,9 @@ def test_every_instrument_is_read_on_every_network(small_grid, tmp_path):
 def test_regions_of_a_conflict_are_of_the_class_that_was_decided(small_grid):
     conflict = synthetic.shapetex(12, cue="conflict", seed=1)
     n = small_grid[2]
-    row = controls.region_table([n], conflict, n=8).iloc[0]
+    uniform, row = (row for _, row in controls.region_table([n], conflict, n=8).iterrows())
+    assert uniform.outside == pytest.approx(1 - uniform.edge - uniform.inside)
+    assert uniform.inside < conflict.mask[:8].mean() < uniform.inside + uniform.edge
     x = conflict.images.x[:8] / 255
     with torch.no_grad():
         y = n.model(x).argmax(1)
