@@ -183,6 +183,14 @@ def refresh() -> None:
     pipeline.refresh()
 
 
+@app.command("controls", hidden=True)
+def ship_controls() -> None:
+    """Train the networks of known bias where they are missing, and write them and what they say of every instrument to checkpoints/controls."""
+    from . import controls
+
+    typer.echo(controls.ship())
+
+
 @app.command("readme", hidden=True)
 def readme() -> None:
     """Copy the findings and figures of results/ that the README shows into it."""

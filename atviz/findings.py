@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
+
+from . import shipped
 
 # (measure, level) -> the measure in words; the adversarially trained network against the normal one in Zhang & Zhu (2019); where
 CLAIMS: dict[tuple[str, float], tuple[str, str, str]] = {
     ("clean", 0): ("accuracy on clean images", "lower", "Table 1"),
     ("robust", 0): ("accuracy under PGD", "higher", "Table 1"),
+    ("shape_bias", 0): ("decided by shape where drawn shapes and textures conflict", "higher", "section 1, in words"),
     ("sparsity", 0): ("sparsity of Grad (Gini coefficient, mean over images)", "higher", "Figure 10, in words"),
     ("edges", 0): ("agreement of Grad with the image's edges (Spearman, mean over images)", "higher", "Figure 10, in words"),
     ("stylize", 1): ("accuracy on correct, stylized", "higher", "Table 2"),
@@ -20,6 +25,18 @@ CLAIMS: dict[tuple[str, float], tuple[str, str, str]] = {
     ("random_modes", 0.1): ("accuracy on correct, a tenth of the Fourier modes removed", "equal", "Table 3"),
 }
 MARGIN = 0.05  # a difference within this is "equal"
+
+
+def key(measure: str, level: float) -> str:
+    """The name of an instrument: its measure and, of a distortion, its level."""
+    return f"{measure}-{level:g}" if level else measure
+
+
+@cache
+def verdicts() -> dict[str, dict[str, Any]]:
+    """What the networks of known bias say of each instrument, by `key`: the rows of `controls.reliability` that ship with atviz."""
+    path = shipped("checkpoints", "controls", "verdicts.json")
+    return json.loads(path.read_text())["instruments"] if path.is_file() else {}
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,12 @@ class Finding:
         return "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
 
     @property
+    def caution(self) -> str:
+        """Why the controls forbid to read the finding's instrument as a sign of shape bias; "" where they do not, or were not asked."""
+        trust = verdicts().get(key(self.measure, self.level), {})
+        return f"{trust['verdict']} in the controls: {trust['why']}" if trust.get("why") else ""
+
+    @property
     def clause(self) -> str:
         """The finding in words; it changes when a number does."""
         verdict = {
@@ -71,7 +94,8 @@ class Finding:
         }
         low, high = (self._number(v, signed=True) for v in (self.ci_low, self.ci_high))
         change = f"{self._number(self.difference, signed=True)} [{low}, {high}]"
-        return f"{self.label}: {self._value(self.normal)} → {self._value(self.adversarial)} ({change}, {verdict[self.verdict]})"
+        said = ", ".join([change, verdict[self.verdict], *([self.caution] if self.caution else [])])
+        return f"{self.label}: {self._value(self.normal)} → {self._value(self.adversarial)} ({said})"
 
     def row(self) -> dict[str, Any]:
         """The finding with its verdict, as a row of a table."""
@@ -96,6 +120,7 @@ class Finding:
             "difference": f"{number(self.difference, signed=True)} [{number(self.ci_low, signed=True)}, {number(self.ci_high, signed=True)}]",
             "paper": f"{self.expected} ({self.source})",
             "verdict": self.verdict,
+            "caution": self.caution,
         }
 
 

@@ -101,12 +101,12 @@ class Notebook(Study):
         interval = mean_interval(values[a] - values[b])
         self.findings.append(Finding(measure, 0, mean[b], mean.get("underfit"), mean[a], *interval, len(values[a]), percent=False))
 
-    def conclude(self) -> Any:
-        """Write the findings to ``out`` and return them as one sentence, made from the numbers, for the notebook."""
+    def conclude(self, also: str = "") -> Any:
+        """Write the findings to ``out`` and return them as one sentence, made from the numbers, for the notebook; ``also`` comes after it."""
         from IPython.display import Markdown
 
         self._write("findings", f"{self.name}.json", json.dumps([f.row() for f in self.findings], indent=1).encode())
-        return Markdown(f"**Found.** {sentence(self.findings)}")
+        return Markdown(f"**Found.** {sentence(self.findings)} {also}".strip())
 
     def _write(self, kind: str, name: str, content: bytes) -> None:
         if self.out:

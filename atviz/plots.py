@@ -30,7 +30,7 @@ STYLE: dict[str, Any] = {
 # Okabe & Ito's palette, safe for color-blind readers; one color for each kind of training, paler for a smaller eps
 KINDS = {
     "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
-    "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"),
+    "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"), "shape-only": ("#000000", "*", "-"), "texture-only": ("#000000", "x", ":"),
 }  # fmt: skip
 # the eps of the palest and of the darkest shade
 RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
@@ -329,3 +329,63 @@ def _show(ax: Axes, image: Tensor) -> None:
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
+
+
+def bright(maps: Tensor) -> Tensor:
+    """Maps (N, C, H, W) as grey pictures (N, 1, H, W): Σ_channels |map|, each clipped at its own 99th percentile."""
+    values = maps.abs().sum(1, keepdim=True)
+    top = values.flatten(1).quantile(0.99, dim=1)[:, None, None, None]
+    return (values / top.clamp(min=1e-30)).clamp(max=1)
+
+
+@styled
+def bias_curve(rows: pd.DataFrame, seeds: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
+    """Shape bias against eps with its band.
+
+    Rows: ``eps``, ``shape_bias``, ``ci_low``, ``ci_high`` (shares). ``seeds``: ``network``, ``eps`` and ``shape_bias`` of each, drawn as
+    points. ``controls``: name → shape bias of each control, drawn as a line.
+    """
+    figure = Figure(figsize=(6.0, 3.6))
+    ax = figure.add_subplot()
+    color = KINDS["pgd-inf"][0]
+    ax.plot(rows.eps, rows.shape_bias * 100, color=color)
+    ax.fill_between(rows.eps, rows.ci_low * 100, rows.ci_high * 100, color=color, alpha=0.18, linewidth=0)
+    for name, part in seeds.groupby("network"):
+        kind = look(str(name))
+        ax.scatter(part.eps, part.shape_bias * 100, color=kind["color"], marker=kind["marker"], s=28, zorder=3)
+    for name, value in controls.items():
+        ax.axhline(value * 100, color="#666666", linewidth=1.2, linestyle="--")
+        below = value > 0.5
+        ax.annotate(name, (rows.eps.min(), value * 100), xytext=(0, -4 if below else 4), textcoords="offset points",
+                    va="top" if below else "bottom", fontsize=9, color="#444444")  # fmt: skip
+    ax.set_xticks(list(rows.eps), [f"{e:g}" for e in rows.eps])
+    ax.set(xlabel="ε of the PGD training (L∞; 0 is normal training)", ylabel="true shape bias (%)", ylim=(-3, 103))
+    return figure
+
+
+@styled
+def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Instrument against truth, a panel an instrument, titled by ``titles``: instrument → title.
+
+    Rows: ``instrument``, ``network``, ``value``, ``ci_low``, ``ci_high``, ``shape_bias``.
+    """
+    columns = 5
+    figure = Figure(figsize=(11, 2.15 * -(-len(titles) // columns) + 0.9))
+    axes = figure.subplots(-(-len(titles) // columns), columns, squeeze=False)
+    names = list(dict.fromkeys(rows.network))
+    for ax in axes.flat[len(titles) :]:
+        ax.set_visible(False)
+    for ax, (instrument, title) in zip(axes.flat, titles.items(), strict=False):
+        for name in names:
+            part = rows[(rows.instrument == instrument) & (rows.network == name)]
+            errors = np.clip([part.value - part.ci_low, part.ci_high - part.value], 0, None)
+            kind = look(name) | {"linestyle": ""}
+            ax.errorbar(part.shape_bias * 100, part.value, yerr=errors, markersize=6, elinewidth=1, label=name, **kind)
+        ax.set_title(title, fontsize=9)
+        ax.set_xlim(-8, 108)
+        ax.set_xticks([0, 50, 100])
+        ax.tick_params(labelsize=8.5)
+    figure.supxlabel("true shape bias (%)", fontsize=10)
+    figure.supylabel("what the instrument reads", fontsize=10)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return figure

@@ -127,7 +127,7 @@ def _findings_lines(folder: Path) -> list[str]:
     return [
         "| measured on the same test images | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
         "|---|--:|--:|--:|--:|--:|---|---|",
-        *(f"| {' | '.join(c[k] for k in keys)} |" for c in cells),
+        *(f"| {' | '.join(c[k] for k in keys)}{'; ' * bool(c['caution'])}{c['caution']} |" for c in cells),
     ]
 
 

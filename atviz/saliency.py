@@ -271,6 +271,20 @@ def _ssim(a: Tensor, b: Tensor) -> Tensor:
     return (above / ((mean_a**2 + mean_b**2 + c1) * (aa - mean_a**2 + bb - mean_b**2 + c2))).mean((1, 2, 3))
 
 
+def region_shares(maps: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Shares of each map's energy, Σ_channels map², on the ``edge`` of a silhouette, ``inside`` and ``outside`` it: (N,) each, of sum 1.
+
+    ``mask``, (N, H, W), is the silhouette's coverage; its edge is where the nine pixels around a pixel are neither all in nor all out.
+    A map of zeros has shares of zero.
+    """
+    covered = (mask.to(maps.device) > 0.5).double()[:, None]
+    grown, shrunk = F.max_pool2d(covered, 3, 1, 1), -F.max_pool2d(-covered, 3, 1, 1)
+    regions = {"edge": grown - shrunk, "inside": shrunk, "outside": 1 - grown}
+    energy = maps.double().square().sum(1, keepdim=True)
+    total = energy.sum((1, 2, 3)).clamp(min=1e-300)
+    return {name: (energy * region).sum((1, 2, 3)) / total for name, region in regions.items()}
+
+
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's correlation of each row of two (N, P) tensors, ties ranked by their mean; 0 where a row is constant."""
     ra, rb = (_ranks(t.double()) for t in (a, b))

@@ -130,6 +130,8 @@ def _texture(texture: np.ndarray, rng: np.random.Generator, size: int) -> Field:
     value = np.empty((n, size, size))
     for k, name in enumerate(TEXTURES):
         members = texture == k
+        if not members.any():
+            continue  # nothing can be transformed
         shift = phase[:, members]
         if name in STRIPES:
             degrees, length = STRIPES[name]

@@ -2,7 +2,14 @@
 
 import pytest
 
+from atviz import findings
 from atviz.findings import CLAIMS, MARGIN, Finding, sentence
+
+
+@pytest.fixture(autouse=True)
+def _unjudged(monkeypatch):
+    """What the shipped controls say of the instruments does not change these tests."""
+    monkeypatch.setattr(findings, "verdicts", dict)
 
 
 def finding(measure="saturate", level=1024, low=0.1, high=0.3, **others):
@@ -52,3 +59,31 @@ def test_a_number_that_is_no_share_has_no_percent_sign():
 
 def test_without_an_underfit_network_its_cell_is_a_dash():
     assert finding(underfit=None).cells()["underfit"] == "–"
+
+
+@pytest.mark.parametrize(("verdict", "why"), [("unreliable", "orders them wrongly"), ("uncertain", "ranks nothing")])
+def test_an_instrument_that_the_controls_distrust_is_marked_with_a_word_why(monkeypatch, verdict, why):
+    trust = {"saturate-1024": {"verdict": verdict, "why": why}, "sparsity": {"verdict": "reliable", "why": ""}}
+    monkeypatch.setattr(findings, "verdicts", lambda: trust)
+    marked = finding("saturate", 1024)
+    assert marked.cells()["caution"] == f"{verdict} in the controls: {why}"
+    assert f"as Zhang & Zhu report, {verdict} in the controls: {why})" in marked.clause
+    for other in (finding("sparsity", 0), finding("saturate", 4) if ("saturate", 4) in CLAIMS else finding("clean", 0)):
+        assert other.caution == ""
+        assert "controls" not in other.clause
+
+
+def test_the_names_of_instruments_are_those_of_the_findings():
+    from atviz.controls import INSTRUMENTS
+
+    named = {findings.key(measure, level) for measure, level in CLAIMS}
+    assert {
+        "saturate-1024",
+        "patch_shuffle-2",
+        "patch_shuffle-4",
+        "low_pass-4",
+        "high_pass-4",
+        "random_modes-0.1",
+        "sparsity",
+        "edges",
+    } <= named & {i.name for i in INSTRUMENTS}

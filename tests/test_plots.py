@@ -112,3 +112,35 @@ def test_signed_maps_are_grey_at_zero_and_clipped_at_three_deviations():
         expected = np.clip(each.numpy() / (3 * each.numpy().std(ddof=1)), -1, 1) / 2 + 0.5
         np.testing.assert_allclose(picture.numpy(), expected, atol=1e-5)
     assert torch.equal(plots.signed(torch.zeros(1, 1, 4, 4)), torch.full((1, 1, 4, 4), 0.5))
+
+
+def test_bias_curve_draws_means_seeds_and_controls():
+    rows = pd.DataFrame({"eps": [0.0, 0.01], "shape_bias": [0.3, 0.8], "ci_low": [0.2, 0.7], "ci_high": [0.4, 0.9]})
+    seeds = pd.DataFrame({"network": ["normal", "normal", "pgd-inf-0.01"], "eps": [0, 0, 0.01], "shape_bias": [0.25, 0.35, 0.8]})
+    ax = plots.bias_curve(rows, seeds, {"shape-only": 1.0, "texture-only": 0.0}).axes[0]
+    assert ax.lines[0].get_ydata() == pytest.approx([30, 80])
+    assert [line.get_ydata()[0] for line in ax.lines[1:]] == [100, 0]
+    drawn = [y for points in ax.collections[1:] for y in points.get_offsets()[:, 1]]
+    assert drawn == pytest.approx([25, 35, 80])
+
+
+def test_instrument_panels_draw_each_reading_at_the_true_bias():
+    values = [("saturate-1024", n, v, b) for n, v, b in (("shape-only", 0.9, 1.0), ("texture-only", 0.1, 0.0), ("normal", 0.4, 0.3))]
+    rows = pd.DataFrame(
+        [{"instrument": i, "network": n, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.1, "shape_bias": b} for i, n, v, b in values]
+    )
+    figure = plots.instrument_panels(rows, {"saturate-1024": "saturated"})
+    ax = figure.axes[0]
+    assert ax.get_title() == "saturated"
+    assert [tuple(box.lines[0].get_xydata()[0]) for box in ax.containers] == [pytest.approx(p) for p in ((100, 0.9), (0, 0.1), (30, 0.4))]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
+
+
+def test_maps_as_pictures_are_grey_within_the_range_and_scale_free():
+    maps = torch.randn(2, 3, 16, 16)
+    shown = plots.bright(maps)
+    assert shown.shape == (2, 1, 16, 16)
+    assert 0 <= shown.min()
+    assert shown.amax((1, 2, 3)).tolist() == [1, 1]
+    torch.testing.assert_close(plots.bright(-5 * maps), shown)
+    assert plots.bright(torch.zeros(1, 3, 4, 4)).max() == 0

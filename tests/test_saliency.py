@@ -327,3 +327,29 @@ def test_similarity_against_scipy_and_scikit_image(size):
 def test_similarity_of_maps_that_cannot_be_compared_is_refused(a, b):
     with pytest.raises(ValueError, match="one shape, at least 11 pixels"):
         saliency.similarity(torch.rand(a), torch.rand(b))
+
+
+@pytest.mark.parametrize(
+    ("place", "region"),
+    [((8, 8), "inside"), ((5, 5), "inside"), ((4, 8), "edge"), ((3, 8), "edge"), ((2, 8), "outside"), ((0, 0), "outside")],
+)
+def test_region_shares_of_a_single_pixel(place, region):
+    # a square from 4 to 11: pixels 3 and 4 have neighbors on both sides of its outline
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 4:12] = 1
+    maps = torch.zeros(1, 3, 16, 16)
+    maps[0, 1, place[0], place[1]] = -2.0
+    shares = saliency.region_shares(maps, mask)
+    assert {name: float(v) for name, v in shares.items()} == {name: float(name == region) for name in ("edge", "inside", "outside")}
+
+
+def test_region_shares_are_shares_of_energy_and_sum_to_one():
+    mask = torch.rand(5, 12, 9)
+    shares = saliency.region_shares(torch.randn(5, 3, 12, 9), mask)
+    torch.testing.assert_close(sum(shares.values()), torch.ones(5, dtype=torch.float64))
+    square = torch.zeros(1, 16, 16)
+    square[:, 4:12, 4:12] = 1
+    maps = torch.zeros(1, 1, 16, 16)
+    maps[0, 0, 8, 8], maps[0, 0, 4, 8], maps[0, 0, 0, 0] = 3.0, -4.0, 5.0
+    assert [float(v) for v in saliency.region_shares(maps, square).values()] == pytest.approx([16 / 50, 9 / 50, 25 / 50])
+    assert [float(v) for v in saliency.region_shares(0 * maps, square).values()] == [0, 0, 0]

@@ -92,6 +92,12 @@ def test_what_cannot_be_drawn_is_refused(arguments):
         shapetex(**{"n": 8} | arguments)
 
 
+@pytest.mark.parametrize("n", [1, 3, 12])
+def test_a_few_images_need_not_show_every_texture(n):
+    for seed in range(5):
+        assert len(shapetex(n, cue="conflict", seed=seed, size=8).images) == n
+
+
 def test_load_gives_disjoint_splits_by_name():
     train, test = (data.load("shapetex-conflict", split, limit=50) for split in ("train", "test"))
     assert len(train) == len(test) == 50
