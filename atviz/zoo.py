@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from . import attacks, checkpoints, data, evaluate, home, recipes
+from .records import Store
 from .study import Study, load_checkpoint
 
 TOLERANCE = 0.01  # of robust accuracy: PGD does not take the same steps on every machine
@@ -25,7 +26,7 @@ def publish(study: Study, name: str) -> Path:
     eps = recipes.eval_eps(study.settings.dataset)
     attack = {"eps": eps, "step_size": eps / 4, "steps": recipes.profile("zoo").eval_steps}
     card = study.cards[name]
-    card = card | {"metrics": card["metrics"] | _measure(model, study.test_images, attack), "attack": attack}
+    card = card | {"metrics": card["metrics"] | _measure(model, study.test_images, attack, study.store), "attack": attack}
     dataset = study.test_images.name.split(":")[-1]
     folder = home() / "checkpoints" / "zoo" / f"{dataset}-{study.profile.arch}-{name}-s{study.settings.seed}"
     checkpoints.save(folder, halves, card)
@@ -50,8 +51,8 @@ def verify(folder: Path, dataset: str, *, size: int | None = None) -> dict[str, 
     return {key: (value, claimed[key], abs(value - claimed[key]) <= allowed[key]) for key, value in found.items()}
 
 
-def _measure(model: torch.nn.Module, images: data.Images, attack: dict[str, Any] | None) -> dict[str, float]:
+def _measure(model: torch.nn.Module, images: data.Images, attack: dict[str, Any] | None, store: Store | None = None) -> dict[str, float]:
     if attack is None:
         return {"clean": evaluate.accuracy(model, images)["top1"]}
-    row = evaluate.robust_accuracy(model, images, attack=partial(attacks.pgd, **attack))
+    row = evaluate.robust_accuracy(model, images, attack=partial(attacks.pgd, **attack), store=store)
     return {"clean": row["clean"], "robust": row["robust"]}
