@@ -22,7 +22,7 @@ from .stylize import Stylizer, load_adain, load_styles
 from .synthetic import ShapeTex, shapetex
 
 CONTROLS = ("shape-only", "texture-only")
-EPS = (0.0075, 0.01, 0.015)
+EPS = (0.005, 0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
 STEPS = 3  # of PGD in training; all else is the quick profile's
 IMAGES = {"smoke": 64, "quick": 500, "full": 2000}  # behind each number, by profile
