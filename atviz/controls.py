@@ -25,7 +25,7 @@ CONTROLS = ("shape-only", "texture-only")
 EPS = (0.005, 0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
 STEPS = 3  # of PGD in training; all else is the quick profile's
-IMAGES = {"smoke": 64, "quick": 500, "full": 2000}  # behind each number, by profile
+IMAGES = {"smoke": 64, "quick": 400, "full": 2000}  # behind each number, by profile
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ INSTRUMENTS = [
     Instrument("edges", 0, 1, "Grad with edges (Spearman)"),
     Instrument("coarse", 0, 1, "Grad up to 4 cycles (share)"),
     Instrument("edge", 0, 1, "Grad on the outline (share)"),
-    Instrument("inside", 0, -1, "Grad inside the outline (share)"),
+    Instrument("inside", 0, -1, "Grad inside it (share)"),
 ]
 
 

@@ -314,5 +314,5 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         ax.tick_params(labelsize=8.5)
     figure.supxlabel("true shape bias (%)", fontsize=10)
     figure.supylabel("what the instrument reads", fontsize=10)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
     return figure
