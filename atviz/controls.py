@@ -13,19 +13,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, evaluate, findings, home, models, recipes, saliency, scores, shipped, study
+from . import checkpoints, data, evaluate, findings, home, models, recipes, saliency, scores, shipped, study
 from .data import Images
 from .distortions import DISTORTIONS
 from .intervals import Z95, mean_interval
+from .notebook import Notebook
 from .records import Store
 from .stylize import Stylizer, load_adain, load_styles
 from .synthetic import ShapeTex, shapetex
 
 CONTROLS = ("shape-only", "texture-only")
-EPS = (0.0075, 0.01, 0.015)
+EPS = (0.005, 0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
 STEPS = 3  # of PGD in training; all else is the quick profile's
-IMAGES = {"smoke": 64, "quick": 500, "full": 2000}  # behind each number, by profile
+IMAGES = {"smoke": 64, "quick": 400, "zoo": 400, "full": 2000}  # behind each number, by profile
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ INSTRUMENTS = [
     Instrument("edges", 0, 1, "Grad with edges (Spearman)"),
     Instrument("coarse", 0, 1, "Grad up to 4 cycles (share)"),
     Instrument("edge", 0, 1, "Grad on the outline (share)"),
-    Instrument("inside", 0, -1, "Grad inside the outline (share)"),
+    Instrument("inside", 0, -1, "Grad inside it (share)"),
 ]
 
 
@@ -102,6 +103,13 @@ def _train(dataset: str, recipe: str, seed: int, profile: str) -> tuple[nn.Modul
     effort: dict[str, Any] = {"profile": "smoke"} if profile == "smoke" else {"profile": "quick", "train_steps": STEPS}
     made = study.Study(study.Settings(dataset=dataset, seed=seed, **effort))
     return made.obtain(recipe), made.cards[recipe]
+
+
+def open_controls(profile: str, eps: float, *, out: str = "") -> Notebook:
+    """The study behind notebook 00: drawn images, the normal network and the adversarial one of ``eps``; the zoo's run measures as much
+    as the quick profile."""
+    settings = study.Settings("shapetex", "quick" if profile == "zoo" else profile, models=("normal", f"pgd-inf-{eps:g}"))
+    return Notebook(settings, name="00_controls", out=out)
 
 
 def truth(networks: Sequence[Network], conflict: ShapeTex, *, store: Store | None = None) -> pd.DataFrame:
@@ -275,8 +283,7 @@ def ship() -> Path:
 
 def _halved(network: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State of a network with its floating-point numbers in 16 bits, and its card with the accuracy that these have."""
-    state = {name: t.half() if t.is_floating_point() else t for name, t in network.model.state_dict().items()}
-    network.model.load_state_dict(state)
+    state = models.halve(network.model)
     card, of = network.card, network.card["data"]
-    test = shapetex(of["test"], cue=of["name"].removeprefix("shapetex-"), seed=1).images
+    test = data.load(of["name"], "test", limit=of["test"])
     return state, card | {"metrics": card["metrics"] | {"clean": evaluate.accuracy(network.model, test)["top1"]}, "stored": "float16"}

@@ -237,6 +237,14 @@ def fingerprint(model: nn.Module) -> str:
     return sha.hexdigest()
 
 
+def halve(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model with its floating-point numbers in 16 bits, for storing; the model is rounded to it, so that what is measured
+    next is what is stored."""
+    state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
+    model.load_state_dict(state)
+    return state
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """``model`` in eval mode; afterwards, also after an exception, every module is back in the mode it was in."""

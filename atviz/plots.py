@@ -331,13 +331,6 @@ def _show(ax: Axes, image: Tensor) -> None:
     ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
 
 
-def bright(maps: Tensor) -> Tensor:
-    """Maps (N, C, H, W) as grey pictures (N, 1, H, W): Σ_channels |map|, each clipped at its own 99th percentile."""
-    values = maps.abs().sum(1, keepdim=True)
-    top = values.flatten(1).quantile(0.99, dim=1)[:, None, None, None]
-    return (values / top.clamp(min=1e-30)).clamp(max=1)
-
-
 @styled
 def bias_curve(rows: pd.DataFrame, seeds: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
     """Shape bias against eps with its band.
@@ -387,5 +380,5 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         ax.tick_params(labelsize=8.5)
     figure.supxlabel("true shape bias (%)", fontsize=10)
     figure.supylabel("what the instrument reads", fontsize=10)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
     return figure

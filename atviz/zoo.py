@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import attacks, checkpoints, data, evaluate, home, recipes
+from . import attacks, checkpoints, data, evaluate, home, models, recipes
 from .records import Store
 from .study import Study, load_checkpoint
 
@@ -21,8 +21,7 @@ def publish(study: Study, name: str) -> Path:
     The attack is PGD L∞ at the data set's eps, with the steps of the profile ``zoo`` (Zhang & Zhu 2019, Table 1).
     """
     model = study.obtain(name)
-    halves = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    model.load_state_dict(halves)  # what is measured is what is kept
+    halves = models.halve(model)
     eps = recipes.eval_eps(study.settings.dataset)
     attack = {"eps": eps, "step_size": eps / 4, "steps": recipes.profile("zoo").eval_steps}
     card = study.cards[name]

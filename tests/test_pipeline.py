@@ -16,7 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
-from atviz import pipeline
+from atviz import findings, pipeline
 from atviz.cli import app
 from atviz.report import fill_readme, write_report
 from atviz.study import Settings
@@ -221,6 +221,25 @@ def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke
         for row in json.loads(path.read_text()):
             assert f"| {row['label']} | " in text
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_page_and_readme_mark_what_the_controls_distrust(tmp_path, monkeypatch):
+    trust = {"saturate-1024": {"verdict": "unreliable", "why": "orders them wrongly"}, "sparsity": {"verdict": "reliable", "why": ""}}
+    monkeypatch.setattr(findings, "verdicts", lambda: trust)
+    folder = tmp_path / "results" / "r"
+    (folder / "findings").mkdir(parents=True)
+    made = [findings.Finding(m, v, 0.5, None, 0.7, 0.2, 0.1, 0.3, 100).row() for m, v in (("saturate", 1024), ("sparsity", 0))]
+    (folder / "findings" / "04_saturate.json").write_text(json.dumps(made))
+    settings = {"dataset": "fashion", "models": ["normal"], "arch": "small", "profile": "quick", "seed": 0}
+    stages = {name: {"status": "done"} for name in ("train", "04_saturate")}
+    (folder / "run.json").write_text(json.dumps({"settings": settings, "stages": stages, "order": ["04_saturate"], "version": "0"}))
+    page = write_report(folder).read_text()
+    assert page.count("unreliable in the controls: orders them wrongly") == 2  # in the table and in the sentence
+    (tmp_path / "README.md").write_text("<!-- findings: r -->\n<!-- end -->")
+    fill_readme(tmp_path / "README.md", tmp_path / "results", {})
+    rows = [line for line in (tmp_path / "README.md").read_text().splitlines() if "| 100 |" in line]
+    assert [row.endswith("agrees; unreliable in the controls: orders them wrongly |") for row in rows] == [True, False]
+    assert rows[1].endswith("| agrees |")
 
 
 KILLED = """

@@ -134,13 +134,3 @@ def test_instrument_panels_draw_each_reading_at_the_true_bias():
     assert ax.get_title() == "saturated"
     assert [tuple(box.lines[0].get_xydata()[0]) for box in ax.containers] == [pytest.approx(p) for p in ((100, 0.9), (0, 0.1), (30, 0.4))]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
-
-
-def test_maps_as_pictures_are_grey_within_the_range_and_scale_free():
-    maps = torch.randn(2, 3, 16, 16)
-    shown = plots.bright(maps)
-    assert shown.shape == (2, 1, 16, 16)
-    assert 0 <= shown.min()
-    assert shown.amax((1, 2, 3)).tolist() == [1, 1]
-    torch.testing.assert_close(plots.bright(-5 * maps), shown)
-    assert plots.bright(torch.zeros(1, 3, 4, 4)).max() == 0
