@@ -112,3 +112,9 @@ def test_open_study_refuses_an_unknown_setting():
     with pytest.raises(TypeError, match="profil"):
         open_study("demo", profil="quick")
     assert {field.name for field in dataclasses.fields(Settings)} >= {"dataset", "profile", "models", "seed"}
+
+
+@pytest.mark.parametrize(("dataset", "lr"), [("shapetex", 0.1), ("shapetex-shape", 0.1), ("shapetex-texture", 0.05)])
+def test_drawn_images_are_not_mirrored_and_textures_are_learned_slowly(dataset, lr):
+    recipe = Study(Settings(dataset=dataset, **SMALL)).recipe("normal")
+    assert (recipe.augment, recipe.lr) == (None, lr)  # a mirrored stripe is another class
