@@ -268,3 +268,9 @@ def test_images_that_are_enlarged_train_and_are_measured_at_their_side(tiny):
     assert Notebook(study.settings).gallery(2)[0].shape == (2, 3, 24, 24)
     assert study.cards["normal"]["model"]["image_size"] == 24
     assert pipeline.default_name(study.settings).startswith("smoke-tiny-imagenet-")
+
+
+@pytest.mark.parametrize(("dataset", "lr"), [("shapetex", 0.1), ("shapetex-shape", 0.1), ("shapetex-texture", 0.05)])
+def test_drawn_images_are_not_mirrored_and_textures_are_learned_slowly(dataset, lr):
+    recipe = Study(Settings(dataset=dataset, **SMALL)).recipe("normal")
+    assert (recipe.augment, recipe.lr) == (None, lr)  # a mirrored stripe is another class
