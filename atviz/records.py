@@ -27,21 +27,34 @@ class Store:
 
         ``key`` and value must be JSON. A file that was damaged is computed again.
         """
-        text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
         try:
-            value = json.loads(path.read_text())["value"]
-            self.read += 1
+            return self.find(key)
+        except KeyError:
+            value = compute()
+            self.keep(key, value)
             return value
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            pass
-        value = compute()
+
+    def find(self, key: dict[str, Any]) -> Any:
+        """The value kept under ``key``; KeyError where there is none, or only a damaged file."""
+        try:
+            value = json.loads(self._path(key).read_text())["value"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise KeyError(f"no record of {key}") from error
+        self.read += 1
+        return value
+
+    def keep(self, key: dict[str, Any], value: Any) -> None:
+        """Keep a value under ``key``, in a file that is complete or not there."""
+        path = self._path(key)
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps({"key": key, "value": value}))
         partial.replace(path)
         self.computed += 1
-        return value
+
+    def _path(self, key: dict[str, Any]) -> Path:
+        text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:

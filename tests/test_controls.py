@@ -140,7 +140,7 @@ def test_the_grid_is_trained_on_what_its_names_say(small_grid):
     assert [(n.name, n.seed, n.eps) for n in small_grid] == [
         ("shape-only", 0, 0), ("texture-only", 0, 0), ("normal", 0, 0), ("pgd-inf-0.01", 0, 0.01),
     ]  # fmt: skip
-    assert [n.card["data"]["name"] for n in small_grid] == ["shapetex-shape", "shapetex-texture", "shapetex-both", "shapetex-both"]
+    assert [n.card["data"]["name"] for n in small_grid] == ["shapetex-shape", "shapetex-texture", "shapetex", "shapetex"]
     assert [n.card["recipe"]["attack"] for n in small_grid] == ["none", "none", "none", "pgd"]
 
 

@@ -497,3 +497,24 @@ def test_cue_conflict_refuses_what_says_nothing(conflict):
         evaluate.cue_conflict(model, conflict.images, shape=conflict.shape, texture=conflict.shape)
     with pytest.raises(ValueError, match="one of each"):
         evaluate.cue_conflict(model, conflict.images, shape=conflict.shape[:5], texture=conflict.texture)
+
+
+def test_an_image_is_distorted_once_for_all_networks_that_are_not_known(tmp_path, trained, linear, fashion):
+    calls, store, some = [], Store(tmp_path), fashion[:50]
+
+    def negative(x):
+        calls.append(len(x))
+        return 1 - x
+
+    negative.key = "negative"
+    models = {"a": trained, "b": linear(1, 28, 10)}
+    sweep = lambda chosen: evaluate.outcomes(chosen, some, {"negative": {1.0: negative}}, store=store, batch_size=20).distorted
+    first = sweep({"a": trained})
+    assert calls == [1, 20, 20, 10]  # the first is the check before anything is measured
+    both = sweep(models)
+    assert calls[4:] == [1, 20, 20, 10]
+    assert (both["a", "negative", 1.0] == first["a", "negative", 1.0]).all()
+    expected = {m: (model(1 - some.x.float() / 255).argmax(1) == some.y).numpy() for m, model in models.items()}
+    assert all((both[m, "negative", 1.0] == hits).all() for m, hits in expected.items())
+    sweep(models)
+    assert calls[8:] == [1]
