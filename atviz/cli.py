@@ -200,6 +200,7 @@ def readme() -> None:
     figures = {
         "saliency": "quick-fashion/figures/02_saliency_1-figure-10",
         "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
+        "controls": "quick-fashion/figures/00_controls_3-instruments",
         "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-10",
         "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5",
         "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .findings import Finding
+from .findings import Finding, verdicts
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
@@ -100,7 +100,8 @@ def _question(notebook: Path) -> str:
 
 
 def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
-    """Fill what stands between ``<!-- findings: RUN -->`` or ``<!-- table: RUN NAME -->`` and ``<!-- end -->``, and copy figures.
+    """Fill what stands between ``<!-- findings: RUN -->``, ``<!-- table: RUN NAME -->`` or ``<!-- instruments: controls -->`` and
+    ``<!-- end -->``, and copy figures.
 
     A table's NAME is that of its file in ``results/RUN/tables``, one of Zhang & Zhu's (`zhang_zhu.readable`). A run that is not in
     ``results`` keeps what stands there. ``figures``: target file, beside the README -> source below ``results``.
@@ -108,10 +109,15 @@ def fill_readme(readme: Path, results: Path, figures: dict[str, str]) -> None:
 
     def filled(match: re.Match[str]) -> str:
         kind, run, name = match["kind"], match["run"], match["name"]
-        lines = _findings_lines(results / run) if kind == "findings" else _table_lines(results / run / "tables" / f"{name}.csv")
+        if kind == "findings":
+            lines = _findings_lines(results / run)
+        elif kind == "table":
+            lines = _table_lines(results / run / "tables" / f"{name}.csv")
+        else:
+            lines = _instrument_lines()
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
 
-    marked = r"(?P<open><!-- (?P<kind>findings|table): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->"
+    marked = r"(?P<open><!-- (?P<kind>findings|table|instruments): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->"
     readme.write_text(re.sub(marked, filled, readme.read_text(), flags=re.DOTALL))
     for target, source in figures.items():
         if (results / source).is_file():
@@ -142,3 +148,22 @@ def _table_lines(path: Path) -> list[str]:
     header = ["", *wide.columns]
     rows = [[name, *cells] for name, cells in zip(wide.index, wide.to_numpy(), strict=True)]
     return [f"| {' | '.join(map(str, cells))} |" for cells in (header, ["---", *["--:"] * len(wide.columns)], *rows)]
+
+
+def _instrument_lines() -> list[str]:
+    from .controls import INSTRUMENTS
+
+    def interval(row: dict[str, Any], name: str) -> str:
+        value, low, high = (f"{row[key]:+.2f}".replace("-", "−") for key in (name, f"{name}_low", f"{name}_high"))
+        return f"{value} [{low}, {high}]"
+
+    known = verdicts()
+    rows = [(i.title, known[i.name]) for i in INSTRUMENTS if i.name in known]
+    return [
+        "| instrument | more shape bias should read | shape-only | texture-only | gap as expected [95 %] | rank correlation with the truth [95 %] | |",
+        "|---|---|--:|--:|--:|--:|---|",
+        *(
+            f"| {title} | {r['expected']} | {r['shape_only']:.3f} | {r['texture_only']:.3f} | {interval(r, 'gap')} | {interval(r, 'rho')} | {r['verdict']} |"
+            for title, r in rows
+        ),
+    ]
