@@ -40,7 +40,7 @@ def atviz(*args, home, **kwargs):
         (["--notebooks", "04_saturat"], "unknown notebook '04_saturat'; did you mean '04_saturate'?"),
         (["--set", "level=[2.0]", "--notebooks", "saturate"], "unknown parameter 'level'; did you mean 'levels'?"),
         (["--set", "levels=8/255"], "parameter levels is '8/255', a str; it must be a list of float"),
-        (["--set", "level=8/255"], "parameter level is '8/255', a str; it must be a float"),
+        (["--set", "radius=8/255"], "parameter radius is '8/255', a str; it must be a float"),
         (["--set", "levels=['a']"], "it must be a list of float"),
         (["--set", "images=2.5"], "parameter images is 2.5, a float; it must be a int"),
         (["--set", "seed=3"], "write --seed"),
@@ -64,7 +64,9 @@ def test_parameters_of_every_notebook_are_typed_literals():
     assert len(pipeline.notebooks()) >= 5
     for path in pipeline.notebooks():
         found = pipeline.parameters(path)
-        assert pipeline.SHARED - pipeline.PAINTING <= found.keys(), path.name
+        # the controls have images and networks of their own
+        wanted = {"profile", "out"} if path.stem == "00_controls" else pipeline.SHARED - pipeline.PAINTING
+        assert wanted <= found.keys(), path.name
         pipeline.check_parameters({name: value for name, value in found.items() if name not in pipeline.SHARED}, [path])
 
 
@@ -212,9 +214,19 @@ def test_the_same_run_again_executes_nothing(smoke_run, smoke_home):
 
 def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke_run, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- findings: smoke -->\nold\n<!-- end -->\nb\n<!-- findings: absent -->\nkept\n<!-- end -->\nc\n")
-    fill_readme(readme, smoke_run.parent, {"picture.png": "smoke/figures/04_saturate_2-accuracy.png"})
+    marks = [
+        "findings: smoke",
+        "table: smoke 04_saturate_table-6",
+        "instruments: controls",
+        "findings: absent",
+        "table: absent 01_train_table-1",
+    ]
+    readme.write_text("".join(f"a\n<!-- {m} -->\n{'kept' if 'absent' in m else 'old'}\n<!-- end -->\n" for m in marks))
+    fill_readme(readme, smoke_run.parent, {"picture.png": "smoke/figures/04_saturate_2-figure-5.png"})
     text = readme.read_text()
+    assert text.count("kept") == 2 and text.count("<!-- end -->") == 5
+    assert re.search(r"\| normal \|( \d+\.\d \[\d+\.\d, \d+\.\d\] \|){8}", text)
+    assert "| median-filtered once | higher | " in text
     assert "old" not in text
     assert "kept" in text
     for path in (smoke_run / "findings").glob("*.json"):
