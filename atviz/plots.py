@@ -88,7 +88,7 @@ def accuracy_bars(rows: pd.DataFrame, *, ylabel: str = "accuracy (%)") -> Figure
     ax.set_ylim(0, 112)
     ax.set_yticks(range(0, 101, 20))
     ax.grid(axis="x", visible=False)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(names), 6))
+    _legend(figure, ax)
     return figure
 
 
@@ -106,7 +106,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     right.set(title="under PGD at the training eps (a sample)", xlabel="epoch")
     for ax in (left, right):
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    _legend(figure, left)
     return figure
 
 
@@ -145,7 +145,7 @@ def distortion_curves(
             va="top",
         )
     ax.set(xlabel=xlabel, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 102), title=title)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    _legend(figure, ax)
     return figure
 
 
@@ -246,7 +246,7 @@ def score_boxes(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         ax.set_ylabel(title)
         ax.grid(axis="x", visible=False)
         if len(names) > 4:
-            ax.tick_params(axis="x", labelrotation=40)
+            ax.set_xticks(ax.get_xticks(), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
     return figure
 
 
@@ -265,7 +265,7 @@ def band_lines(rows: pd.DataFrame, bands: Sequence[str]) -> Figure:
         ax.fill_between(at, part.ci_low * 100, part.ci_high * 100, color=look(name)["color"], alpha=0.18, linewidth=0)
     ax.set_xticks(at, bands)
     ax.set(xlabel="frequency band (cycles per image)", ylabel="share of the maps' energy (%)", ylim=(0, None))
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    _legend(figure, ax)
     return figure
 
 
@@ -304,6 +304,14 @@ def probability_strip(images: Tensor, probability: Mapping[str, np.ndarray], tit
         ax.grid(axis="y", visible=False)
     figure.supxlabel("probability of the true class (%)", fontsize=9.5)
     return figure
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    """The models of ``ax`` above the figure, in as many columns as its width holds."""
+    handles, labels = ax.get_legend_handles_labels()
+    widest = 0.085 * max(map(len, labels), default=1) + 0.65  # inches
+    columns = max(1, min(6, len(labels), int(figure.get_figwidth() / widest)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 def _panel(rows: int, columns: int, block: int | None = None) -> tuple[Figure, np.ndarray]:
