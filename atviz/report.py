@@ -144,7 +144,7 @@ def _table_lines(path: Path) -> list[str]:
 
     from .zhang_zhu import readable
 
-    wide = readable(pd.read_csv(path, dtype={"setting": str}).fillna({"slip": ""}))
+    wide = readable(pd.read_csv(path, dtype={"setting": str, "slip": str}).fillna({"slip": ""}))
     header = ["", *wide.columns]
     rows = [[name, *cells] for name, cells in zip(wide.index, wide.to_numpy(), strict=True)]
     return [f"| {' | '.join(map(str, cells))} |" for cells in (header, ["---", *["--:"] * len(wide.columns)], *rows)]
