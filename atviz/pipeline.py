@@ -107,13 +107,14 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
         the folder, and whether every stage went well.
 
     Raises:
-        ValueError: an unknown or ill-typed parameter, before anything is done.
+        ValueError, FileNotFoundError: an unknown or ill-typed parameter, or styles that cannot be read, before anything is done.
     """
     from .report import write_report
 
     chosen, given = list(chosen) or notebooks(), given or {}
     check_parameters(given, chosen)
     study = Study(settings)
+    study.stylizer  # noqa: B018  refuses styles and networks that are not there before anything is trained
     folder = home() / "results" / (name or default_name(settings))
     names = [path.stem for path in chosen]
     record = _read(folder / "run.json")

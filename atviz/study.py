@@ -16,7 +16,7 @@ from torch import nn
 
 from . import attacks, checkpoints, data, evaluate, home, models, recipes, scores, train
 from .records import Store
-from .stylize import Stylizer, load_adain, load_styles
+from .stylize import Stylizer, check_alpha, load_adain, load_styles
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,6 +58,7 @@ class Settings:
         object.__setattr__(self, "models", tuple(names))
         object.__setattr__(self, "arch", self.arch or profile.arch)
         models.parse(self.arch)
+        check_alpha(self.alpha)
         if not self.weights:
             wanted = self.profile == "full" and self.kind in recipes.FINE_TUNED and self.arch in models.PRETRAINED
             object.__setattr__(self, "weights", "imagenet" if wanted else "none")

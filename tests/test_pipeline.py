@@ -49,6 +49,9 @@ def atviz(*args, home, **kwargs):
         (["--seeds", "3"], "No such option: --seeds (Possible options: --seed"),
         (["--seed", "x"], "Invalid value for '--seed'"),
         (["--dataset", "folder:nowhere"], "nowhere is not a folder"),
+        (["--alpha", "2"], "alpha is 2.0; it must be in [0, 1]"),
+        (["--styles", "nowhere"], "nowhere is not a folder; styles are 'procedural' or a folder of images"),
+        (["--adain", "nowhere"], "there is no checkpoint in nowhere"),
     ],
 )
 def test_what_is_wrong_is_refused_in_a_sentence_before_anything_runs(args, message, tmp_path, monkeypatch):
