@@ -70,10 +70,9 @@ def robust_accuracy(
         return predict(model, attacked)[:, 0].tolist()
 
     known = described(attack)
-    key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16, "attack": known}
     y = images.y.cpu().numpy()
-    survived = np.array(cell(store if known else None, key, run)) == y
-    correct = _predictions({"": model}, images, store)[""] == y
+    survived = np.array(cell(store if known else None, _attacked(fingerprint(model), images, known, bf16), run)) == y
+    correct = predictions({"": model}, images, store=store)[""] == y
     n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
     for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
@@ -121,29 +120,35 @@ def outcomes(
         for level in levels:
             (levels[level] if isinstance(levels, Mapping) else named(name, level))(x)
     y = images.y.cpu().numpy()
-    clean = {m: found == y for m, found in _predictions(models, images, store, batch_size=batch_size).items()}
+    clean = {m: found == y for m, found in predictions(models, images, store=store, batch_size=batch_size).items()}
     distorted = {}
     for name, levels in distortions.items():
         for level in levels:
             own = levels[level] if isinstance(levels, Mapping) else None
-            for m, found in _predictions(models, images, store, name, level, seed, own, batch_size).items():
+            given: dict[str, Any] = {"seed": seed, "own": own, "store": store, "batch_size": batch_size}
+            for m, found in predictions(models, images, name, level, **given).items():
                 distorted[m, name, float(level)] = found == y
     return Outcomes(clean, distorted)
 
 
-def _predictions(
-    models: Mapping[str, nn.Module], images: Images, store: Store | None, name: str = "clean", level: float = 0, seed: int = 0,
-    own: Distortion | None = None, batch_size: int = 500,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """The class that each model gives each image, (n,). An image is distorted once for all models that the store does not know."""
-    is_random = name in DISTORTIONS and DISTORTIONS[name][2]
+def predictions(
+    models: Mapping[str, nn.Module],
+    images: Images,
+    name: str = "clean",
+    level: float = 0,
+    *,
+    seed: int = 0,
+    own: Distortion | None = None,
+    store: Store | None = None,
+    batch_size: int = 500,
+) -> dict[str, np.ndarray]:
+    """The class that each model gives each image under a distortion, or under a function of one's ``own``: model → (n,).
+
+    An image is distorted once for all models that the store does not know, and the images one batch after the other, in their order.
+    """
     known = described(own) if own else None
     kept = store if own is None or known is not None else None
-    keys = {
-        m: {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None,
-            "model": fingerprint(model), "images": images.digest, "own": known}
-        for m, model in models.items()
-    }  # fmt: skip
+    keys = {m: _predicted(fingerprint(model), images, name, level, seed, known) for m, model in models.items()}
     found: dict[str, list[int]] = {}
     missing: dict[str, list[int]] = {}
     for m, key in keys.items():
@@ -161,6 +166,41 @@ def _predictions(
         if kept:
             kept.keep(keys[m], predicted)
     return {m: np.array(predicted) for m, predicted in found.items()}
+
+
+def _predicted(model: str, images: Images, name: str, level: float, seed: int, own: Any) -> dict[str, Any]:
+    is_random = name in DISTORTIONS and DISTORTIONS[name][2]
+    return {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None,
+            "model": model, "images": images.digest, "own": own}  # fmt: skip
+
+
+def _attacked(model: str, images: Images, attack: Any, bf16: bool) -> dict[str, Any]:
+    return {"measure": "attacked", "model": model, "images": images.digest, "bf16": bf16, "attack": attack}
+
+
+def recorded(
+    model: str,
+    images: Images,
+    store: Store,
+    name: str = "clean",
+    level: float = 0,
+    *,
+    seed: int = 0,
+    own: Distortion | None = None,
+    attack: Callable[..., Tensor] | None = None,
+    bf16: bool = False,
+) -> np.ndarray | None:
+    """Which images the model of a `models.fingerprint` classifies rightly, (n,) bool, if the store knows; nothing is computed.
+
+    Under a distortion as in `predictions`, or under an attack as in `robust_accuracy`; None where that was not measured.
+    """
+    key = _attacked(model, images, described(attack), bf16) if attack else _predicted(
+        model, images, name, level, seed, described(own) if own else None
+    )
+    try:
+        return np.array(store.find(key)) == images.y.cpu().numpy()
+    except KeyError:
+        return None
 
 
 def table(results: Outcomes) -> pd.DataFrame:
@@ -269,5 +309,5 @@ def decisions(
     differ = s != t
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
-    found = _predictions({"": model}, images, store)[""][differ]
+    found = predictions({"": model}, images, store=store)[""][differ]
     return found == s[differ], found == t[differ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +122,52 @@ def decode(path: Path, size: int | None = None) -> np.ndarray:
     if path.stat().st_size == 0:
         raise ValueError("empty file")
     with Image.open(path) as opened:
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
+        image = _rgb(opened)
+    if size is not None:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+MOST_BYTES, MOST_PIXELS = 8 * 2**20, 50_000_000  # of an upload: what a notebook's connection carries, and what is decoded in a second
+
+
+def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
+    """An image file's bytes as pixels of a shape, (C, H, W) uint8, decoded as by `decode`, and a sentence that says what was changed.
+
+    Its center is cut to the shape's proportions and brought to its size; for one channel it is turned grey (Rec. 601).
+
+    Raises:
+        ValueError: in one sentence, bytes that are no image, damaged, too many, or an image of too many pixels.
+    """
+    if not content:
+        raise ValueError("the file is empty; choose an image")
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"the file has {len(content) / 2**20:.1f} MiB; it must have at most {MOST_BYTES // 2**20}")
+    channels, height, width = shape
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow's own limit and of odd metadata
+            with Image.open(BytesIO(content)) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS // 10**6} million are taken")
+                was, transparent = opened.size, opened.has_transparency_data
+                image = _rgb(opened)
+    except UnidentifiedImageError as error:
+        raise ValueError("the file is not an image; PNG, JPEG, WebP, GIF, BMP and TIFF can be read") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the image cannot be used: {' '.join(str(error).split())}") from error
+    grey = all(np.array_equal(band, image.getchannel(0)) for band in image.split())
+    changes = [f"brought from {was[0]} × {was[1]} to {width} × {height} pixels"] if was != (width, height) else []
+    changes += ["transparency shown on white"] if transparent else []
+    changes += ["grey made from color"] if channels == 1 and not grey else ["grey repeated in three channels"] if channels == 3 and grey else []
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image.convert("L"))[None] if channels == 1 else np.asarray(image).transpose(2, 0, 1)
+    return pixels, "; ".join(changes) or "taken as it is"
+
+
+def _rgb(opened: Image.Image) -> Image.Image:
+    opened.load()
+    image = ImageOps.exif_transpose(opened)
     if image.mode == "F":
         raise ValueError("floating-point pixels, of unknown range")
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
@@ -132,7 +178,4 @@ def decode(path: Path, size: int | None = None) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image)
-    image = image.convert("RGB")
-    if size is not None:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return image.convert("RGB")

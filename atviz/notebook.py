@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Notebook(Study):
     """A study under a notebook's ``name``.
 
-    ``out`` is the folder that figures (PNG), tables (CSV) and findings go to; nothing is written where it is "".
+    ``out`` is the folder that figures (PNG and SVG), tables (CSV) and findings go to; nothing is written where it is "".
     """
 
     name: str = "notebook"
@@ -59,16 +59,17 @@ class Notebook(Study):
         return pd.DataFrame([{"model": name, **row} for name in self.settings.models for row in self.cards[name]["history"]])
 
     def figure(self, figure: Figure, name: str, caption: str) -> Any:
-        """Write a figure as PNG, which carries its caption, to ``out``, and return it as a picture for the notebook."""
-        from io import BytesIO
-
+        """Write a figure as PNG and SVG, which carry its caption, to ``out``, and return it as a picture for the notebook."""
         from IPython.display import Image
 
+        from .plots import rendered
+
         self.figures += 1
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=200 if self.out else 110, metadata={"Description": caption, "Software": None})
-        self._write("figures", f"{self.figures}-{name}.png", buffer.getvalue())
-        return Image(buffer.getvalue(), width=round(figure.get_figwidth() * 100), alt=caption)
+        png = rendered(figure, "png", caption=caption, dpi=200 if self.out else 110)
+        self._write("figures", f"{self.figures}-{name}.png", png)
+        if self.out:
+            self._write("figures", f"{self.figures}-{name}.svg", rendered(figure, "svg", caption=caption))
+        return Image(png, width=round(figure.get_figwidth() * 100), alt=caption)
 
     def table(self, rows: pd.DataFrame | Sequence[dict[str, Any]], name: str, *, show: pd.DataFrame | None = None) -> pd.DataFrame:
         """Write rows as CSV to ``out`` and return them, or ``show`` in their place, for the notebook."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from io import BytesIO
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -26,6 +28,8 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5.5, "figure.facecolor": "white", "image.interpolation": "nearest",
     "svg.hashsalt": "atviz", "figure.constrained_layout.use": True,
 }  # fmt: skip
+
+MARK = "#333333"  # of the line that points at a level
 
 # Okabe & Ito's palette, safe for color-blind readers; one color for each kind of training, paler for a smaller eps
 KINDS = {
@@ -112,11 +116,19 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 @styled
 def distortion_curves(
-    rows: pd.DataFrame, *, xlabel: str, log: bool = False, original: float | None = None, chance: float | None = None, title: str = ""
+    rows: pd.DataFrame,
+    *,
+    xlabel: str,
+    log: bool = False,
+    original: float | None = None,
+    chance: float | None = None,
+    mark: float | None = None,
+    title: str = "",
 ) -> Figure:
     """Accuracy on correct against level, a line a model with its 95 % band. Rows as `evaluate.table`, of one distortion.
 
-    ``log`` spaces the levels by their logarithm; ``original`` marks the level that changes nothing; ``chance`` the accuracy of guessing.
+    ``log`` spaces the levels by their logarithm; ``original`` marks the level that changes nothing; ``chance`` the accuracy of guessing;
+    ``mark`` is a level that a line points at.
     """
     figure = Figure(figsize=(6.4, 3.8))
     ax = figure.add_subplot()
@@ -132,6 +144,8 @@ def distortion_curves(
     if original is not None:
         ax.axvline(original, color="#999999", linewidth=1, linestyle=":")
         ax.annotate("original", (original, 2), xytext=(3, 0), textcoords="offset points", fontsize=8.5, color="#666666")
+    if mark is not None:
+        ax.axvline(mark, color=MARK, linewidth=2)
     if chance is not None:
         ax.axhline(chance * 100, color="#999999", linewidth=1, linestyle=":")
         ax.annotate(
@@ -390,3 +404,68 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.supylabel("what the instrument reads", fontsize=10)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
     return figure
+
+
+@styled
+def exploration(
+    image: Tensor,
+    shown: Tensor,
+    seen: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
+    probability: Mapping[str, np.ndarray],
+    *,
+    classes: Sequence[str],
+    label: int | None,
+    note: str = "",
+) -> Figure:
+    """An image and what is made of it; beside them a column a network: what it sees, its map, and its classes' probabilities.
+
+    Args:
+        image, shown: (1, C, H, W); seen: network → a tensor like them; maps: network → a picture (1, 1, H, W) in [0, 1], see `as_shown`.
+        probability: network → (classes,), of which `likeliest` are drawn.
+        label: the true class, which is marked; None where there is none.
+    """
+    chosen = likeliest(probability, label)
+    figure = Figure(figsize=(1.9 * (1 + len(maps)) + 1.1, 3.9 + 0.19 * len(chosen)))
+    axes = figure.subplots(3, 1 + len(maps), height_ratios=[1.7, 1.7, 0.19 * len(chosen)])
+    for ax, picture, title in zip(axes[:2, 0], (image, shown), ("image", "distorted"), strict=True):
+        _show(ax, picture[0])
+        ax.set_title(title, fontsize=9.5)
+    axes[2, 0].set_visible(False)
+    at = np.arange(len(chosen))[::-1]
+    for j, (name, picture) in enumerate(maps.items(), start=1):
+        _show(axes[0, j], seen[name][0])
+        axes[0, j].set_title(name, color=look(name)["color"], fontsize=10.5)
+        _show(axes[1, j], picture[0])
+        ax = axes[2, j]
+        ax.barh(at, [100 * probability[name][c] for c in chosen], color=look(name)["color"])
+        ax.set_yticks(at, [f"{classes[c]} (true)" if c == label else classes[c] for c in chosen] if j == 1 else [""] * len(chosen), fontsize=9)
+        ax.set(xlim=(0, 100), xticks=[0, 50, 100])
+        ax.set_xlabel("probability (%)", fontsize=9)
+        ax.grid(axis="y", visible=False)
+        if label is not None:
+            ax.axhspan(*(at[chosen.index(label)] + np.array([-0.5, 0.5])), color="#dddddd", zorder=0)
+    for ax, text in zip(axes[:2, 1], ("what it sees", "its map"), strict=True):
+        ax.set_ylabel(text, fontsize=9, color="#555555")
+    if note:
+        figure.supxlabel("\n".join(textwrap.wrap(note, round(17 * figure.get_figwidth()))), fontsize=8.5, color="#555555")
+    return figure
+
+
+SHOWN_CLASSES = 10
+
+
+def likeliest(probability: Mapping[str, np.ndarray], label: int | None) -> list[int]:
+    """The classes to show bars of: all where they are few, else those likeliest for any network, and the true one; in their order."""
+    highest = np.max(list(probability.values()), axis=0)
+    found = set(np.argsort(-highest, kind="stable")[:SHOWN_CLASSES].tolist())
+    return sorted(found | (set() if label is None else {label}))
+
+
+def rendered(figure: Figure, kind: str, *, caption: str = "", dpi: int = 200) -> bytes:
+    """A figure as ``png`` or ``svg``, the same bytes each time; it carries its caption."""
+    buffer = BytesIO()
+    metadata = {"Description": caption, **({"Software": None} if kind == "png" else {"Date": None, "Creator": None})}
+    with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

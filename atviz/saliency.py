@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -57,24 +57,45 @@ def smooth_grad(
     Raises:
         ValueError: as `grad`; an n below 1 or a negative sigma.
     """
+    maps = torch.zeros_like(x)
+    for _, maps in smoothing(model, x, y, n=n, sigma=sigma, score=score, chunk=chunk, seed=seed):
+        pass
+    return maps
+
+
+def smoothing(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    n: int = 100,
+    sigma: float = 0.1,
+    score: str = "log_prob",
+    chunk: int | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[int, Tensor]]:
+    """`smooth_grad` as it grows: after every ``chunk`` noisy copies of each image, how many they are by now and the mean over them.
+
+    The last mean is `smooth_grad`'s. Between two of them the model is as it was.
+    """
     _check(x, score)
     if n < 1 or not sigma >= 0:
         raise ValueError(f"n is {n} and sigma {sigma}; they must be at least 1 and 0")
     chunk = 256 if chunk is None else chunk
     if chunk < 1:
         raise ValueError(f"chunk is {chunk}; it must be at least 1")
-    maps = torch.zeros_like(x)
-    with evaluating(model):
-        for i, image in enumerate(x):
-            pixels = image.detach().float().cpu().contiguous().numpy()
-            generator = torch.Generator().manual_seed(zlib.crc32(pixels.tobytes(), seed & 0xFFFFFFFF))
-            spread = sigma * (image.max() - image.min())
-            for start in range(0, n, chunk):
-                copies = min(chunk, n - start)
+    pixels = [image.detach().float().cpu().contiguous().numpy() for image in x]
+    generators = [torch.Generator().manual_seed(zlib.crc32(p.tobytes(), seed & 0xFFFFFFFF)) for p in pixels]
+    total = torch.zeros_like(x)
+    for start in range(0, n, chunk):
+        copies = min(chunk, n - start)
+        with evaluating(model):
+            for i, (image, generator) in enumerate(zip(x, generators, strict=True)):
                 # one draw for each copy: a larger tensor would be filled in another order
                 noise = torch.stack([torch.randn(image.shape, generator=generator) for _ in range(copies)]).to(image)
-                maps[i] += _gradient(model, image + spread * noise, y[i].expand(copies), score).sum(0)
-    return maps / n
+                spread = sigma * (image.max() - image.min())
+                total[i] += _gradient(model, image + spread * noise, y[i].expand(copies), score).sum(0)
+        yield start + copies, total / (start + copies)
 
 
 def guided_backprop(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
