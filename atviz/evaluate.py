@@ -194,8 +194,10 @@ def recorded(
 
     Under a distortion as in `predictions`, or under an attack as in `robust_accuracy`; None where that was not measured.
     """
-    key = _attacked(model, images, described(attack), bf16) if attack else _predicted(
-        model, images, name, level, seed, described(own) if own else None
+    key = (
+        _attacked(model, images, described(attack), bf16)
+        if attack
+        else _predicted(model, images, name, level, seed, described(own) if own else None)
     )
     try:
         return np.array(store.find(key)) == images.y.cpu().numpy()

@@ -93,7 +93,9 @@ class State:
                 continue
             kind = kinds[name]
             try:
-                value: Any = tuple(text.split(",")) if name == "models" else text if kind is str else int(text) if kind is int else float(text)
+                value: Any = (
+                    tuple(text.split(",")) if name == "models" else text if kind is str else int(text) if kind is int else float(text)
+                )
             except ValueError:
                 raise ValueError(f"{name} is {text!r}; it must be a {'whole ' if kind is int else ''}number") from None
             found[name] = value
@@ -168,9 +170,7 @@ def refine(study: Study, state: State) -> Iterator[View]:
     probability = {name: _probability(model, seen[name]) for name, model in models.items()}
     inputs = {name: t.clamp(0, 1) for name, t in seen.items()}
     targets = {name: torch.tensor([int(p.argmax()) if label is None else label], device=x.device) for name, p in probability.items()}
-    base = partial(
-        View, x, shown, label, seen, probability, outside=float(((shown < -1e-6) | (shown > 1 + 1e-6)).float().mean())
-    )
+    base = partial(View, x, shown, label, seen, probability, outside=float(((shown < -1e-6) | (shown > 1 + 1e-6)).float().mean()))
     if state.method != "SmoothGrad":
         yield base({name: MAPS[state.method](model, inputs[name], targets[name]) for name, model in models.items()})
         return
@@ -368,7 +368,11 @@ def figure(study: Study, state: State) -> Figure:
 
 def caption(study: Study, state: State, view: View) -> str:
     """What is shown, in a sentence."""
-    what = f"test image {state.image}, {study.test_images.classes[view.label]}" if view.label is not None else "an image of one's own, without a true class"
+    what = (
+        f"test image {state.image}, {study.test_images.classes[view.label]}"
+        if view.label is not None
+        else "an image of one's own, without a true class"
+    )
     method = f"{state.method} of {'the true class' if view.label is not None else 'the likeliest class'}"
     method += f" ({view.copies} copies)" if view.copies else ""
     return f"{what[0].upper()}{what[1:]}; {words(state)}. {method}, {plots.SCALES[state.scale]}."

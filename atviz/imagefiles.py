@@ -159,7 +159,9 @@ def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarr
     grey = all(np.array_equal(band, image.getchannel(0)) for band in image.split())
     changes = [f"brought from {was[0]} × {was[1]} to {width} × {height} pixels"] if was != (width, height) else []
     changes += ["transparency shown on white"] if transparent else []
-    changes += ["grey made from color"] if channels == 1 and not grey else ["grey repeated in three channels"] if channels == 3 and grey else []
+    changes += (
+        ["grey made from color"] if channels == 1 and not grey else ["grey repeated in three channels"] if channels == 3 and grey else []
+    )
     image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image.convert("L"))[None] if channels == 1 else np.asarray(image).transpose(2, 0, 1)
     return pixels, "; ".join(changes) or "taken as it is"

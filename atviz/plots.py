@@ -439,7 +439,9 @@ def exploration(
         _show(axes[1, j], picture[0])
         ax = axes[2, j]
         ax.barh(at, [100 * probability[name][c] for c in chosen], color=look(name)["color"])
-        ax.set_yticks(at, [f"{classes[c]} (true)" if c == label else classes[c] for c in chosen] if j == 1 else [""] * len(chosen), fontsize=9)
+        ax.set_yticks(
+            at, [f"{classes[c]} (true)" if c == label else classes[c] for c in chosen] if j == 1 else [""] * len(chosen), fontsize=9
+        )
         ax.set(xlim=(0, 100), xticks=[0, 50, 100])
         ax.set_xlabel("probability (%)", fontsize=9)
         ax.grid(axis="y", visible=False)
@@ -448,7 +450,7 @@ def exploration(
     for ax, text in zip(axes[:2, 1], ("what it sees", "its map"), strict=True):
         ax.set_ylabel(text, fontsize=9, color="#555555")
     if note:
-        figure.supxlabel("\n".join(textwrap.wrap(note, round(17 * figure.get_figwidth()))), fontsize=8.5, color="#555555")
+        figure.supxlabel("\n".join(textwrap.wrap(note, round(15 * figure.get_figwidth()))), fontsize=8.5, color="#555555")
     return figure
 
 

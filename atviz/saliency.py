@@ -57,9 +57,7 @@ def smooth_grad(
     Raises:
         ValueError: as `grad`; an n below 1 or a negative sigma.
     """
-    maps = torch.zeros_like(x)
-    for _, maps in smoothing(model, x, y, n=n, sigma=sigma, score=score, chunk=chunk, seed=seed):
-        pass
+    *_, (_, maps) = smoothing(model, x, y, n=n, sigma=sigma, score=score, chunk=chunk, seed=seed)
     return maps
 
 
