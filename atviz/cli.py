@@ -168,6 +168,32 @@ def evaluate(
 
 @app.command()
 @plainly
+def explore(
+    serve: Annotated[bool, typer.Option("--serve", help="as a page without code, one kernel for each visitor")] = False,
+    port: Annotated[int, typer.Option(help="0: the server's own choice")] = 0,
+    browser: Annotated[bool, typer.Option(help="open it in a browser")] = True,
+    dataset: Annotated[str, typer.Option(help="as for run; empty: the notebook's own")] = "",
+    profile: Annotated[str, typer.Option(help="as for run; empty: the notebook's own, the networks that ship")] = "",
+    models: Annotated[str, typer.Option(help="recipes, by commas; empty: the profile's")] = "",
+) -> None:
+    """Open 11_explore in JupyterLab or, with --serve, as a page; both on this machine alone, with a token."""
+    import os
+
+    from . import home
+    from . import serve as server
+
+    if not 0 <= port < 65536:
+        raise ValueError(f"port is {port}; it must be at most 65535, or 0")
+    settings = _settings(dataset or "fashion", models, profile=profile or ("zoo" if not dataset else "quick"), weights="")
+    given = {"dataset": settings.dataset, "profile": settings.profile, "models": list(settings.models) if models else []}
+    notebook = server.prepare({name: value for name, value in given.items() if value and (dataset or profile or models)})
+    os.environ["ATVIZ_HOME"] = str(home())
+    command = server.command(notebook, page=serve, port=port, browser=browser)
+    os.execv(command[0], command)
+
+
+@app.command()
+@plainly
 def report(folder: Annotated[Path, typer.Argument(help="results/<run>")]) -> None:
     """Write a run's page again from the files that lie in its folder."""
     from .report import write_report

@@ -156,7 +156,8 @@ def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarr
         raise ValueError("the file is not an image; PNG, JPEG, WebP, GIF, BMP and TIFF can be read") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the image cannot be used: {' '.join(str(error).split())}") from error
-    grey = all(np.array_equal(band, image.getchannel(0)) for band in image.split())
+    rgb = np.asarray(image)
+    grey = bool((rgb == rgb[..., :1]).all())
     changes = [f"brought from {was[0]} × {was[1]} to {width} × {height} pixels"] if was != (width, height) else []
     changes += ["transparency shown on white"] if transparent else []
     changes += (

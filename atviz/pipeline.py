@@ -19,6 +19,7 @@ from .study import Settings, Study
 
 QUIET = ["--log-level=ERROR"]  # ipykernel warns at every start that it listens on loopback
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of their own
+VIEW = "application/vnd.jupyter.widget-view+json"
 PAINTING = {"styles", "adain", "alpha"}  # those of them that only the notebooks that stylize have
 
 
@@ -192,8 +193,9 @@ def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, 
     bar = {"desc": notebook.stem, "disable": None}
     try:
         papermill.execute_notebook(
-            notebook, target, values, kernel_name="python3", progress_bar=bar, cwd=str(Path.cwd()), extra_arguments=QUIET
-        )
+            notebook, target, values, kernel_name="python3", progress_bar=bar, cwd=str(Path.cwd()), extra_arguments=QUIET,
+            store_widget_state=False,
+        )  # fmt: skip
         return {"status": "done", "seconds": time.perf_counter() - start}
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue} (cell {error.cell_index})"
@@ -201,8 +203,27 @@ def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, 
         reason = "".join(traceback.format_exception_only(error)).strip()
     finally:
         del os.environ["TQDM_DISABLE"]
+        _settle(target)
     print(f"{notebook.stem} failed: {reason}")
     return {"status": "failed", "seconds": time.perf_counter() - start, "error": reason}
+
+
+def _settle(target: Path) -> None:
+    """Drop the views of widgets from an executed notebook: their kernel is gone, and the picture beside each is what can be shown."""
+    import nbformat
+
+    if target.is_file():
+        notebook = nbformat.read(target, as_version=4)
+        without_views(notebook)
+        nbformat.write(notebook, target)
+
+
+def without_views(notebook: Any) -> None:
+    """Take the views of widgets out of a notebook's outputs, where another representation is beside them."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if len(output.get("data", {})) > 1:
+                output["data"].pop(VIEW, None)
 
 
 def _package_digest() -> str:
@@ -239,8 +260,10 @@ def refresh() -> None:
     os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
     for path in notebooks():
         executed = papermill.execute_notebook(
-            path, None, kernel_name="python3", progress_bar={"desc": path.stem, "disable": None}, extra_arguments=QUIET
-        )
+            path, None, kernel_name="python3", progress_bar={"desc": path.stem, "disable": None}, extra_arguments=QUIET,
+            store_widget_state=False,
+        )  # fmt: skip
+        without_views(executed)
         notebook = nbformat.read(path, as_version=4)
         for mine, done in zip(notebook.cells, executed.cells, strict=True):
             if mine.cell_type == "code":

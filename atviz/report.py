@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def write_report(folder: Path) -> Path:
         sections=sections,
         failed=failed,
         train_error=stages.get("train", {}).get("error", ""),
-        findings=[f for s in sections for f in s["findings"]],
+        findings=_once(f for s in sections for f in s["findings"]),
     )
     target = folder / "index.html"
     target.write_text(page, encoding="utf-8")
@@ -54,6 +55,11 @@ def _section(folder: Path, name: str, stage: dict[str, Any]) -> dict[str, Any]:
 def _findings(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / "findings" / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else []
+
+
+def _once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Without those that an earlier notebook found already."""
+    return list({tuple(finding.items()): finding for finding in findings}.values())
 
 
 def _finding(row: dict[str, Any]) -> dict[str, str]:
@@ -128,7 +134,7 @@ def _findings_lines(folder: Path) -> list[str]:
     if not (folder / "run.json").is_file():
         return []
     names = json.loads((folder / "run.json").read_text())["order"]
-    cells = [_finding(row) for name in names for row in _findings(folder, name)]
+    cells = _once(_finding(row) for name in names for row in _findings(folder, name))
     keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper", "verdict")
     return [
         "| what | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",

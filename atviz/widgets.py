@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .notebook import Notebook
 
 PAUSE = 0.01  # seconds in which what the browser has sent meanwhile is looked at
+OFF = "off"  # of a slider whose field of `State` is then None: a slider has no stop of value None
 SIDE = 132  # pixels of a picture on the screen
 STYLE = f"""<style>
 .atviz-picture {{ image-rendering: pixelated; width: {SIDE}px; height: {SIDE}px; object-fit: contain; }}
@@ -139,6 +140,8 @@ class Explorer(Still):
         self._view = w.HBox(layout={"flex": "1 1 400px", "min_width": "300px"}).add_class("atviz-wrap")
         row = w.HBox([self._save, self._measure, self._reset, self._text, self._link]).add_class("atviz-wrap")
         self._foot = w.VBox([self._notice, self._status, row, self._files])
+        for name, field in [*self.fields.items(), ("state", self._text)]:
+            field.add_class(f"atviz-{name}")
         for field in [*self.fields.values(), *self._models, self._number]:
             field.observe(self._moved, "value")
         self._upload.observe(self._uploaded, "value")
@@ -169,7 +172,7 @@ class Explorer(Still):
         self._thumbs.children = [w.HTML(f"<style>{''.join(rules)}</style>"), *buttons, more, self._number, self._upload]
 
     def _fill_cards(self, names: Sequence[str]) -> None:
-        kept = {name: self._cards.get(name) or (_picture(), _picture(), _text(), _text()) for name in names}
+        kept = {name: self._cards.get(name) or (_picture(), _picture(), _text().add_class("atviz-bars"), _text()) for name in names}
         self._cards = kept
         first = [_text("<b>image</b>"), self._pictures["image"], _text("<b>distorted</b>"), self._pictures["shown"]]
         columns = [w.VBox(first, layout={"margin": "0 14px 8px 0"})]
@@ -183,9 +186,8 @@ class Explorer(Still):
 
     def _read(self) -> State:
         models = tuple(field.value for field in self._models if field.value != "–")
-        values = {name: field.value for name, field in self.fields.items()}
-        image = self.state.image if explore.UPLOAD.fullmatch(self.state.image) else str(self._number.value)
-        return State(image=image, models=models, shuffle=self.state.shuffle, **values)
+        values = {name: None if field.value == OFF else field.value for name, field in self.fields.items()}
+        return State(image=self.state.image, models=models, shuffle=self.state.shuffle, **values)
 
     def _set(self, state: State) -> None:
         """Move every control to where a state has it."""
@@ -197,7 +199,7 @@ class Explorer(Still):
             if state.image.isdecimal():
                 self._number.value = int(state.image)
             for name, field in self.fields.items():
-                value = getattr(state, name)
+                value = OFF if getattr(state, name) is None else getattr(state, name)
                 if isinstance(field, w.SelectionSlider) and value not in [v for _, v in field.options]:
                     field.options = _with(field.options, value)  # a link may name a level between two of the slider's
                 field.value = value
@@ -228,8 +230,8 @@ class Explorer(Still):
 
     def _moved(self, change: Any) -> None:
         if not self._held:
-            own = {"image": str(self._number.value)} if change["owner"] is self._number else {}
-            self._try(lambda: replace(self._read(), **own))
+            image = str(self._number.value) if change["owner"] is self._number else self.state.image
+            self._try(lambda: replace(self._read(), image=image))
 
     def _typed(self, change: Any) -> None:
         if not self._held:
@@ -361,8 +363,8 @@ def choices(study: Notebook) -> dict[str, tuple[str, list[tuple[str, Any]]]]:
     return {
         "saturation": ("saturation", [("2 (original)" if v == 2 else f"{v:.3g}" if v < 1000 else f"{v:g}", v) for v in saturation]),
         "patches": ("patches k", [("1 (whole)", 1), *((f"{k} × {k}", k) for k in distortions.patch_counts(h, width, max(h, width)))]),
-        "low": ("low-pass", [("off", None), *((f"r ≤ {r:g}", r) for r in reversed(radii))]),
-        "high": ("high-pass", [("off", None), *((f"r > {r:g}", r) for r in [0.0, *radii])]),
+        "low": ("low-pass", [("off", OFF), *((f"r ≤ {r:g}", r) for r in reversed(radii))]),
+        "high": ("high-pass", [("off", OFF), *((f"r > {r:g}", r) for r in [0.0, *radii])]),
         "blur": ("blur σ", [("0", 0.0), *((f"{i / 4:g}", i / 4) for i in range(1, 21))]),
         "median": ("median", [(f"{i} ×", i) for i in range(6)]),
         "alpha": ("style α", [(f"{i / 20:g}", i / 20) for i in range(21)]),
@@ -374,9 +376,9 @@ def choices(study: Notebook) -> dict[str, tuple[str, list[tuple[str, Any]]]]:
 def _with(options: Sequence[tuple[str, Any]], value: Any) -> list[tuple[str, Any]]:
     """A slider's stops and one more, in its place."""
     stops = [*options, (f"{value:g}", value)]
-    off = [stop for stop in stops if stop[1] is None]
-    rest = sorted((stop for stop in stops if stop[1] is not None), key=lambda stop: stop[1])
-    known = [v for _, v in options if v is not None]
+    off = [stop for stop in stops if stop[1] == OFF]
+    rest = sorted((stop for stop in stops if stop[1] != OFF), key=lambda stop: stop[1])
+    known = [v for _, v in options if v != OFF]
     return off + (rest if known == sorted(known) else rest[::-1])
 
 
@@ -388,9 +390,9 @@ def nearest(study: Notebook, state: State, model: str, fields: Mapping[str, Any]
     if not field:
         return ""
     stops = list(fields[field].options)
-    at = [value for _, value in stops].index(getattr(state, field))
+    at = [value for _, value in stops].index(getattr(state, field))  # it is moved, and not off
     for _, label, value in sorted(
-        (abs(i - at), label, value) for i, (label, value) in enumerate(stops) if i != at and value not in (None, 0.0)
+        (abs(i - at), label, value) for i, (label, value) in enumerate(stops) if i != at and value not in (OFF, 0.0)
     ):
         right = explore.recorded(study, replace(state, **{field: value}), {"": model})[""]
         if right is not None:
@@ -445,7 +447,8 @@ class Comparison(Still):
         titles = [(distortions.DISTORTIONS[name][3], name) for name in self.levels]
         self._which = w.Dropdown(options=titles, description="distortion", layout=wide, style=label)
         self._level = w.SelectionSlider(options=[0.0], description="level", layout=wide, style=label)
-        self._plot, self._table = _text(), _text()
+        self._level.add_class("atviz-level")
+        self._plot, self._table = _text(), _text().add_class("atviz-everything")
         self._by, self._down = COLUMNS[-1], True
         self._heads = [w.Button(layout={"width": f"{width}px"}) for width in WIDTHS]
         for column, head in zip(COLUMNS, self._heads, strict=True):
@@ -501,7 +504,7 @@ class Comparison(Still):
         line = f"position:absolute;left:{100 * across:.3f}%;top:{100 * top:.3f}%;height:{100 * height:.3f}%;width:0;border-left:2px solid {plots.MARK}"
         self._plot.value = (
             f'<div style="position:relative;width:560px;max-width:100%"><img style="width:100%" src="data:image/png;base64,{picture}">'
-            f'<div style="{line}"></div></div>'
+            f'<div class="atviz-mark" style="{line}"></div></div>'
         )
         table = self.table()
         for column, head in zip(COLUMNS, self._heads, strict=True):
