@@ -66,11 +66,10 @@ class State:
         plots.check_scale(self.scale)
         if self.method not in MAPS:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(MAPS)}")
-        for name, least in {"saturation": 0, "blur": 0, "median": 0, "patches": 1, "shuffle": 0, "eps": 0, "steps": 1}.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.eps > 1:
-            raise ValueError(f"eps is {self.eps}; it must be at most 1, the whole range of a pixel")
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} is {value}; it must be between {least} and {most:g}")
         if len(self.models) > 3 or len(self.models) == 1 or len(set(self.models)) < len(self.models):
             raise ValueError(f"models is {', '.join(self.models)}; there must be two or three different ones, or none for the main two")
         if not (self.style in ("", "drawn") or self.style.isdecimal()):
@@ -106,6 +105,18 @@ class State:
         """The state as Python writes it, without defaults."""
         changed = [f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if getattr(self, field.name) != field.default]
         return f"State({', '.join(changed)})"
+
+
+# a link may come from anyone, and must not keep a machine busy
+LIMITS: dict[str, tuple[float, float]] = {
+    "saturation": (0, float("inf")), "blur": (0, 100), "median": (0, 50), "low": (0, float("inf")), "high": (0, float("inf")), "patches": (1, 10**4),
+    "shuffle": (0, 10**6), "eps": (0, 1), "steps": (1, 200),
+}  # fmt: skip
+
+
+def says_a_state(query: str) -> bool:
+    """Whether a query names any field of `State`."""
+    return any(name in get_type_hints(State) for name, _ in parse_qsl(query))
 
 
 UPLOAD = re.compile(r"upload-[0-9a-f]{12}")

@@ -29,6 +29,7 @@ def prepare(given: Mapping[str, Any]) -> Path:
     if not target.exists():
         if given:
             for cell in notebook.cells:
+                cell.metadata.setdefault("tags", [])  # which papermill looks for
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None  # those are of the defaults
             notebook = parameterize_notebook(notebook, dict(given))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
 PAUSE = 0.01  # seconds in which what the browser has sent meanwhile is looked at
 OFF = "off"  # of a slider whose field of `State` is then None: a slider has no stop of value None
-SIDE = 132  # pixels of a picture on the screen
+SIDE, THUMB = 132, 44  # pixels of a picture and of a thumbnail on the screen
 STYLE = f"""<style>
 .atviz-picture {{ image-rendering: pixelated; width: {SIDE}px; height: {SIDE}px; object-fit: contain; }}
-.atviz-thumb {{ width: 44px; height: 44px; padding: 0; margin: 1px; background-size: cover; image-rendering: pixelated; }}
+.atviz-thumb {{ width: {THUMB}px; height: {THUMB}px; padding: 0; margin: 1px; background-size: cover; image-rendering: pixelated; }}
 .atviz-thumb:focus, .atviz-thumb.mod-active {{ outline: 2px solid #E69F00; }}
 .atviz-wrap {{ flex-flow: row wrap; align-items: flex-start; overflow: visible; }}
 .atviz-text, .atviz-text table {{ color: var(--jp-ui-font-color1, #222); font-size: 12px; line-height: 1.35; }}
@@ -52,7 +53,7 @@ STYLE = f"""<style>
 
 
 def show(study: Notebook, state: State | None = None) -> Explorer:
-    """The panel of a study at a state; without one, at that of the page's link (``?image=3&saturation=1024``) where Voila serves it.
+    """The panel of a study at a state or, where Voila serves it, at that of the page's link (``?image=3&saturation=1024``).
 
     Raises:
         ValueError: a state that the study cannot show.
@@ -82,14 +83,16 @@ class Explorer(Still):
     def __init__(self, study: Notebook, state: State | None = None) -> None:
         self.study, self.draws = study, 0
         self.prints = explore.fingerprints(study)
-        problem = ""
-        if state is None:
-            try:
-                state = State.of(os.environ.get("QUERY_STRING", ""))
-                explore.check(study, state)
-            except ValueError as error:
-                state, problem = State(), f"The link's state is left out: {error}."
+        state, problem = state or State(), ""
         explore.check(study, state)
+        query = os.environ.get("QUERY_STRING", "")
+        if explore.says_a_state(query):
+            try:
+                linked = State.of(query)
+                explore.check(study, linked)
+                state = linked
+            except ValueError as error:
+                problem = f"The link's state is left out: {error}."
         self.state = state
         self._stale, self._held = False, False
         self._task: asyncio.Task[None] | None = None
@@ -158,7 +161,8 @@ class Explorer(Still):
         rules, buttons = [], []
         for i in index:
             x, _label = explore.original(self.study, State(image=str(i)))
-            data = base64.b64encode(png(x)).decode()
+            small = torch.nn.functional.interpolate(x, (THUMB, THUMB), mode="area") if min(x.shape[-2:]) > THUMB else x
+            data = base64.b64encode(png(small)).decode()
             rules.append(f".atviz-image-{i} {{ background-image: url(data:image/png;base64,{data}) !important; }}")
             button = (
                 w.Button(tooltip=f"test image {i}: {images.classes[int(images.y[i])]}")
@@ -167,7 +171,7 @@ class Explorer(Still):
             )
             button.on_click(lambda _, i=i: self._go(replace(self.state, image=str(i))))
             buttons.append(button)
-        more = w.Button(description="others", layout={"width": "70px", "height": "44px"})
+        more = w.Button(description="others", layout={"width": "70px", "height": f"{THUMB}px"})
         more.on_click(self._fill_thumbs)
         self._thumbs.children = [w.HTML(f"<style>{''.join(rules)}</style>"), *buttons, more, self._number, self._upload]
 
@@ -186,7 +190,7 @@ class Explorer(Still):
 
     def _read(self) -> State:
         models = tuple(field.value for field in self._models if field.value != "–")
-        values = {name: None if field.value == OFF else field.value for name, field in self.fields.items()}
+        values: dict[str, Any] = {name: None if field.value == OFF else field.value for name, field in self.fields.items()}
         return State(image=self.state.image, models=models, shuffle=self.state.shuffle, **values)
 
     def _set(self, state: State) -> None:
@@ -261,11 +265,14 @@ class Explorer(Still):
         while self._stale:
             await asyncio.sleep(PAUSE)
             self._stale, began = False, time.perf_counter()
-            for view in explore.refine(self.study, self.state):
-                self._draw(view, began)
-                await asyncio.sleep(PAUSE)
-                if self._stale:
-                    break
+            try:
+                for view in explore.refine(self.study, self.state):
+                    self._draw(view, began)
+                    await asyncio.sleep(PAUSE)
+                    if self._stale:
+                        break
+            except ValueError as error:  # such as a network without ReLUs, for Guided Backprop
+                self._tell(str(error), bad=True)
 
     def _draw(self, view: View, began: float) -> None:
         state, classes = self.state, self.study.test_images.classes
@@ -343,10 +350,10 @@ class Explorer(Still):
 def link(state: State) -> str:
     """The address, relative to the server, of a page in this state: of the Voila page itself, or from JupyterLab of the page that
     its own server shows of the same notebook; "" where no server can be named."""
-    notebook = os.environ.get("JPY_SESSION_NAME", "")
+    notebook, query = os.environ.get("JPY_SESSION_NAME", ""), state.query or "image=0"
     if os.environ.get("VOILA_REQUEST_URL"):
-        return f"?{state.query}"
-    return f"/voila/render/{notebook}?{state.query}" if notebook else ""
+        return f"?{query}"
+    return f"/voila/render/{notebook}?{query}" if notebook else ""
 
 
 def file_name(state: State) -> str:

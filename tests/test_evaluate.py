@@ -518,3 +518,18 @@ def test_an_image_is_distorted_once_for_all_networks_that_are_not_known(tmp_path
     assert all((both[m, "negative", 1.0] == hits).all() for m, hits in expected.items())
     sweep(models)
     assert calls[8:] == [1]
+
+
+def test_recorded_is_what_was_measured_and_computes_nothing(trained, fashion, tmp_path):
+    images, store = fashion[:60], Store(tmp_path)
+    known = models.fingerprint(trained)
+    settings = [{}, {"name": "saturate", "level": 4.0}, {"name": "patch_shuffle", "level": 2, "seed": 3}]
+    assert [evaluate.recorded(known, images, store, **given) for given in settings] == [None] * 3
+    results = evaluate.outcomes({"m": trained}, images, {"saturate": [4.0], "patch_shuffle": [2]}, seed=3, store=store)
+    computed = store.computed
+    wanted = [results.clean["m"], results.distorted["m", "saturate", 4.0], results.distorted["m", "patch_shuffle", 2.0]]
+    for given, want in zip(settings, wanted, strict=True):
+        np.testing.assert_array_equal(evaluate.recorded(known, images, store, **given), want)
+    assert evaluate.recorded(known, images, store, "patch_shuffle", 2, seed=4) is None
+    assert evaluate.recorded("another", images, store) is None
+    assert store.computed == computed

@@ -68,8 +68,10 @@ def test_a_link_and_a_line_of_code_say_the_whole_state(state):
         ({"models": ("normal",)}, "two or three"),
         ({"models": ("normal", "normal")}, "two or three different"),
         ({"style": "red"}, "style is 'red'"),
-        ({"eps": 8.0}, "eps is 8.0; it must be at most 1"),
+        ({"eps": 8.0}, "eps is 8.0; it must be between 0 and 1"),
         ({"image": "../../etc/passwd"}, "image is"),
+        ({"steps": 10**9}, "between 1 and 200"),
+        ({"low": float("nan")}, "low is nan"),
         ({"scale": "none"}, "scale is 'none'"),
     ],
 )

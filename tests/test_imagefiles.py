@@ -1,3 +1,4 @@
+import io
 import os
 import zlib
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from atviz import data, imagefiles
 
@@ -395,3 +396,51 @@ def test_cache_holds_whole_files_only(folder):
     load(folder)
     (cached,) = (data.home() / "data" / "cache").iterdir()
     assert cached.name.startswith("set-train-") and np.load(cached).shape == (6, 3, 6, 6)
+
+
+def encoded(array, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_an_upload_of_the_right_shape_is_taken_as_it_is():
+    array = pixels(28, 28)
+    found, said = imagefiles.decode_upload(encoded(array), (3, 28, 28))
+    np.testing.assert_array_equal(found, array.transpose(2, 0, 1))
+    assert said == "taken as it is"
+
+
+def test_an_upload_is_brought_to_the_shape_as_pillow_does_it():
+    array = pixels(40, 90)
+    found, said = imagefiles.decode_upload(encoded(array), (1, 28, 20))
+    want = ImageOps.fit(Image.fromarray(array), (20, 28), Image.Resampling.BILINEAR).convert("L")
+    np.testing.assert_array_equal(found[0], np.asarray(want))
+    assert said == "brought from 90 × 40 to 20 × 28 pixels; grey made from color"
+
+
+def test_grey_and_transparent_uploads_say_what_was_made_of_them():
+    grey, said = imagefiles.decode_upload(encoded(pixels()[..., 0]), (3, 6, 6))
+    assert said == "grey repeated in three channels"
+    assert (grey == grey[:1]).all()
+    clear = np.dstack([pixels(), np.zeros((6, 6), np.uint8)])
+    shown, said = imagefiles.decode_upload(encoded(clear), (3, 6, 6))
+    assert "transparency shown on white" in said
+    assert (shown == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"words", "is not an image"),
+        (encoded(pixels(200, 200))[:900], "cannot be used"),
+        (encoded(np.zeros((8000, 8000), np.uint8)), "8000 × 8000 pixels; at most 50 million"),
+        (encoded(pixels()) + bytes(imagefiles.MOST_BYTES), "at most 8"),
+        (encoded(np.zeros((4, 4), np.float32), "TIFF"), "unknown range"),
+    ],
+)
+def test_an_upload_that_cannot_be_used_is_refused_in_one_sentence(content, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        imagefiles.decode_upload(content, (3, 6, 6))
+    assert "\n" not in str(caught.value)

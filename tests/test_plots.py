@@ -134,3 +134,59 @@ def test_instrument_panels_draw_each_reading_at_the_true_bias():
     assert ax.get_title() == "saturated"
     assert [tuple(box.lines[0].get_xydata()[0]) for box in ax.containers] == [pytest.approx(p) for p in ((100, 0.9), (0, 0.1), (30, 0.4))]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
+
+
+def test_a_mark_points_at_its_level(rows):
+    plain, marked = (plots.distortion_curves(rows, xlabel="", mark=mark).axes[0] for mark in (None, 4.0))
+    (line,) = [line for line in marked.lines if line.get_color() == plots.MARK]
+    assert set(line.get_xdata()) == {4.0}
+    assert len(marked.lines) == len(plain.lines) + 1
+
+
+@pytest.fixture
+def probability():
+    draw = np.random.default_rng(0)
+    return {name: draw.dirichlet(np.ones(40)) for name in NAMES}
+
+
+def test_few_classes_are_all_shown_and_of_many_the_likeliest_and_the_true_one(probability):
+    few = {name: p[:7] for name, p in probability.items()}
+    assert plots.likeliest(few, 2) == list(range(7))
+    highest = np.max(list(probability.values()), axis=0)
+    rare = int(highest.argmin())
+    chosen = plots.likeliest(probability, rare)
+    assert chosen == sorted({*np.argsort(-highest)[: plots.SHOWN_CLASSES], rare})
+    assert rare not in plots.likeliest(probability, None)
+
+
+@pytest.mark.parametrize("label", [3, None])
+def test_exploration_draws_each_networks_picture_map_and_bars(probability, label):
+    image, shown = torch.rand(2, 1, 3, 8, 8)
+    seen, maps = ({name: torch.rand(1, c, 8, 8) for name in NAMES} for c in (3, 1))
+    classes = [f"class {i}" for i in range(40)]
+    figure = plots.exploration(image, shown, seen, maps, probability, classes=classes, label=label, note="A note.")
+    pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+    wanted = [image, *seen.values(), shown, *maps.values()]
+    for picture, want in zip(pictures, wanted, strict=True):
+        np.testing.assert_allclose(picture, want[0].permute(1, 2, 0).squeeze().numpy())
+    chosen = plots.likeliest(probability, label)
+    for ax, name in zip(figure.axes[9:], NAMES, strict=True):
+        assert [
+            bar.get_width() for bar in ax.patches if bar.get_facecolor()[:3] == pytest.approx(to_rgb(plots.look(name)["color"]), abs=1e-6)
+        ] == (pytest.approx([100 * probability[name][c] for c in chosen]))
+    names = [tick.get_text() for tick in figure.axes[9].get_yticklabels()]
+    assert [name for name in names if "true" in name] == ([] if label is None else ["class 3 (true)"])
+
+
+def test_files_are_the_same_bytes_each_time_and_carry_their_caption(rows):
+    draw = lambda: plots.distortion_curves(rows, xlabel="level")
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        first, second = (plots.rendered(draw(), kind, caption="What it shows.", dpi=50) for _ in range(2))
+        assert first == second
+        assert first.startswith(start)
+        assert b"What it shows." in first
+
+
+def test_networks_side_by_side_are_told_apart_in_grey_by_marker_or_line():
+    kinds = ["normal", "underfit", "pgd-inf-8", "pgd-l2-1.2", "fgsm-8", "spatial"]
+    assert len({(plots.look(k)["marker"], plots.look(k)["linestyle"]) for k in kinds}) == len(kinds)

@@ -353,3 +353,14 @@ def test_region_shares_are_shares_of_energy_and_sum_to_one():
     maps[0, 0, 8, 8], maps[0, 0, 4, 8], maps[0, 0, 0, 0] = 3.0, -4.0, 5.0
     assert [float(v) for v in saliency.region_shares(maps, square).values()] == pytest.approx([16 / 50, 9 / 50, 25 / 50])
     assert [float(v) for v in saliency.region_shares(0 * maps, square).values()] == [0, 0, 0]
+
+
+def test_smoothing_is_smooth_grad_of_as_many_copies_and_leaves_the_model_between(trained, batch):
+    trained.train()
+    seen = []
+    for copies, maps in saliency.smoothing(trained, *batch, n=7, chunk=3):
+        assert trained.training
+        torch.testing.assert_close(maps, saliency.smooth_grad(trained, *batch, n=copies), rtol=1e-4, atol=1e-7)
+        seen.append(copies)
+    assert seen == [3, 6, 7]
+    assert torch.equal(maps, saliency.smooth_grad(trained, *batch, n=7, chunk=3))

@@ -106,11 +106,14 @@ def test_a_link_sets_the_state_and_a_wrong_one_is_told(study, monkeypatch):
     monkeypatch.setenv("QUERY_STRING", "token=x&saturation=8.0&image=3")
     assert widgets.show(study).state == State(image="3", saturation=8.0)
     monkeypatch.setenv("QUERY_STRING", "image=60")
-    panel = widgets.show(study)
-    assert panel.state == State()
+    panel = widgets.show(study, State(median=1))
+    assert panel.state == State(median=1)
     assert "test images 0 to 59" in panel._notice.value
     monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
-    assert State.of(widgets.link(State(image="4"))) == State(image="4")
+    for state in (State(image="4"), State()):
+        address = widgets.link(state)
+        assert explore.says_a_state(address.lstrip("?"))
+        assert State.of(address) == state
 
 
 def file(mode, size, color, kind="PNG"):
