@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ def prepare(given: Mapping[str, Any]) -> Path:
     It is named by the notebook's code and the values. One that is there, and may have been edited, is left alone.
     """
     import nbformat
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
     (shipped,) = pipeline.choose(["11_explore"])
@@ -28,8 +30,8 @@ def prepare(given: Mapping[str, Any]) -> Path:
     target = home() / "results" / "explore" / f"11_explore-{digest}.ipynb"
     if not target.exists():
         if given:
+            notebook = load_notebook_node(str(shipped))
             for cell in notebook.cells:
-                cell.metadata.setdefault("tags", [])  # which papermill looks for
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None  # those are of the defaults
             notebook = parameterize_notebook(notebook, dict(given))
@@ -51,4 +53,5 @@ def command(notebook: Path, *, page: bool, port: int = 0, browser: bool = True) 
         # a page that was left does not keep its kernel
         culling = ["--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=600"]
         return [sys.executable, "-m", "voila", str(notebook), "--token", *culling, *options]
-    return [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={notebook.parent}", *options]
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in a container; only this machine is answered
+    return [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={notebook.parent}", *root, *options]

@@ -55,21 +55,18 @@ def server(home, *, page):
         port = probe.getsockname()[1]
     notebook = serve.prepare({**SETTINGS, **START} if not page else {**SETTINGS, "levels": START["levels"]})
     command = [*serve.command(notebook, page=page, port=port, browser=False), *([] if page else ["--LabApp.expose_app_in_browser=True"])]
-    environment = {
-        **os.environ,
-        "JUPYTER_TOKEN": TOKEN,
-        "ATVIZ_HOME": str(home),
-        "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
-        "IPYTHONDIR": str(home / "ipython"),
-    }
-    log = (home / f"{'voila' if page else 'lab'}.log").open("w")
+    own = {"JUPYTER_CONFIG_DIR": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
+    environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **{name: str(home / folder) for name, folder in own.items()}}
+    path = home / f"{'voila' if page else 'lab'}.log"
+    log = path.open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
+    answers = False
+    while not answers and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
+        with socket.socket() as probe:
+            answers = probe.connect_ex(("127.0.0.1", port)) == 0
+    assert answers, path.read_text()
 
     def end():
         process.send_signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import nbformat
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_state_between_two_stops_gets_one(panel):
     low = [value for _, value in panel.fields["low"].options]
     assert low == [widgets.OFF, *sorted(low[1:], reverse=True)]
     panel._text.value = "saturation=lots"
-    assert "saturation is &#x27;lots&#x27;" in panel._notice.value
+    assert "Saturation is &#x27;lots&#x27;" in panel._notice.value
     assert panel.state.saturation == 3.0
 
 
@@ -131,11 +132,12 @@ def file(mode, size, color, kind="PNG"):
         (file("L", (9, 9), 0) + bytes(9 * 2**20), "at most 8"),
         (file("RGB", (90, 90), 0)[:200], "cannot be used"),
     ],
+    ids=["words", "empty", "many pixels", "many bytes", "cut off"],
 )
 def test_a_bad_upload_is_a_sentence(panel, content, said):
     before = panel.state
     panel._upload.value = (
-        {"name": "mine.png", "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": 0},
+        {"name": "mine.png", "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": datetime.now(UTC)},
     )
     assert "mine.png: " in panel._notice.value
     assert said in panel._notice.value
@@ -144,11 +146,13 @@ def test_a_bad_upload_is_a_sentence(panel, content, said):
 
 
 @pytest.mark.parametrize(
-    "content", [file("L", (28, 28), 90), file("RGBA", (60, 50), (9, 99, 200, 40)), file("RGB", (300, 20), (5, 60, 7), "JPEG")]
+    "content",
+    [file("L", (28, 28), 90), file("RGBA", (60, 50), (9, 99, 200, 40)), file("RGB", (300, 20), (5, 60, 7), "JPEG")],
+    ids=["grey", "transparent", "jpeg"],
 )
 def test_a_good_upload_is_shown_and_said(panel, content):
     panel._upload.value = (
-        {"name": "mine.png", "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": 0},
+        {"name": "mine.png", "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": datetime.now(UTC)},
     )
     assert panel.state.image.startswith("upload-")
     assert "no true class" in panel._notice.value
