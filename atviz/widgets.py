@@ -38,6 +38,7 @@ STYLE = f"""<style>
 .atviz-thumb {{ width: {THUMB}px; height: {THUMB}px; padding: 0; margin: 1px; background-size: cover; image-rendering: pixelated; }}
 .atviz-thumb:focus, .atviz-thumb.mod-active {{ outline: 2px solid #E69F00; }}
 .atviz-wrap {{ flex-flow: row wrap; align-items: flex-start; overflow: visible; }}
+.atviz-sides {{ flex-flow: row wrap-reverse; align-items: flex-end; justify-content: flex-end; overflow: visible; }}
 .atviz-text, .atviz-text table {{ color: var(--jp-ui-font-color1, #222); font-size: 12px; line-height: 1.35; }}
 .atviz-text .quiet {{ color: var(--jp-ui-font-color2, #666); }}
 .atviz-text .bad {{ color: var(--jp-error-color0, #b00020); font-weight: 600; }}
@@ -103,7 +104,7 @@ class Explorer(Still):
         self._draw(explore.explore(study, state), time.perf_counter())
         if problem:
             self._tell(problem, bad=True)
-        super().__init__([self._style, self._thumbs, w.HBox([self._controls, self._view]).add_class("atviz-wrap"), self._foot])
+        super().__init__([self._style, self._thumbs, w.HBox([self._controls, self._view]).add_class("atviz-sides"), self._foot])
 
     # building
 
@@ -118,8 +119,8 @@ class Explorer(Still):
         painted = [("none", ""), ("drawn, as in a sweep", "drawn"), *((str(i), str(i)) for i in range(len(self.study.stylizer.styles)))]
         self.fields["style"] = w.Dropdown(options=painted, description="style", layout=wide, style=label)
         self.fields["method"] = w.Dropdown(options=list(explore.MAPS), description="saliency", layout=wide, style=label)
-        scales = [("each map its own", "map"), ("shared", "shared")]
-        self.fields["scale"] = w.ToggleButtons(options=scales, description="scale", style=label | {"button_width": "102px"})
+        scales = [("each map's own", "map"), ("shared by all", "shared")]
+        self.fields["scale"] = w.Dropdown(options=scales, description="scale", layout=wide, style=label)
         names = list(self.study.settings.models)
         self._models = [
             w.Dropdown(options=[*names, *(["–"] if i == 2 else [])], description=f"network {i + 1}", layout=wide, style=label)
@@ -249,7 +250,7 @@ class Explorer(Still):
         try:
             name, changes = explore.keep_upload(bytes(file["content"]), self.study.test_images.shape)
         except ValueError as error:
-            self._tell(f"{file['name']}: {error}", bad=True)
+            self._tell(f"{error} ({file['name']})", bad=True)
             return
         self._go(replace(self.state, image=name))
         self._tell(f"Your image: {changes}. It has no true class; the maps are of each network's likeliest.")

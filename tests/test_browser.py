@@ -57,6 +57,11 @@ def server(home, *, page):
     command = [*serve.command(notebook, page=page, port=port, browser=False), *([] if page else ["--LabApp.expose_app_in_browser=True"])]
     own = {"JUPYTER_CONFIG_DIR": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **{name: str(home / folder) for name, folder in own.items()}}
+    settings = home / "jupyter" / "lab" / "user-settings" / "@jupyterlab"
+    chosen = {"notebook-extension/tracker": {"windowingMode": "none"}, "apputils-extension/notification": {"fetchNews": "false"}}
+    for name, values in chosen.items():  # cells out of sight stay in the page, and no pop-up lies over them
+        (settings / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
     path = home / f"{'voila' if page else 'lab'}.log"
     log = path.open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -112,12 +117,12 @@ def desk(browser, lab):
     page.set_default_timeout(90 * SECOND)
     page.goto(f"{lab}?token={TOKEN}")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-    page.wait_for_function(
-        "window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status=idle]')"
-    )
+    # a cell that is run before the notebook has its kernel would start another
+    kernel = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(f"{kernel}?.connectionStatus === 'connected' && {kernel}.status === 'idle'")
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => {})")
+    page.wait_for_selector(".jp-RenderedMarkdown strong:has-text('Found.')", state="attached")
     page.wait_for_selector(READY)
-    page.wait_for_selector("text=Found.")
     yield page
     page.close()
 
@@ -293,7 +298,7 @@ def encoded(mode, size, color, kind="PNG"):
 
 def test_uploads_are_shown_or_refused_in_a_sentence(desk, study):
     uploaded(desk, "notes.png", b"these are words")
-    desk.wait_for_selector(".bad:has-text('notes.png: the file is not an image')")
+    desk.wait_for_selector(".bad:has-text('The file is not an image'):has-text('(notes.png)')")
     uploaded(desk, "huge.png", encoded("L", (9000, 9000), 0))
     desk.wait_for_selector(".bad:has-text('at most 50 million')")
     uploaded(desk, "heavy.png", encoded("L", (8, 8), 0) + bytes(12 * 2**20))
