@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 PAUSE = 0.01  # seconds in which what the browser has sent meanwhile is looked at
 OFF = "off"  # of a slider whose field of `State` is then None: a slider has no stop of value None
-SIDE, THUMB = 132, 44  # pixels of a picture and of a thumbnail on the screen
+SIDE, THUMB = 112, 44  # pixels of a picture and of a thumbnail on the screen
+CARD = 184  # pixels across for a network: three fit beside the sliders
 STYLE = f"""<style>
 .atviz-picture {{ image-rendering: pixelated; width: {SIDE}px; height: {SIDE}px; object-fit: contain; }}
 .atviz-thumb {{ width: {THUMB}px; height: {THUMB}px; padding: 0; margin: 1px; background-size: cover; image-rendering: pixelated; }}
@@ -40,11 +41,12 @@ STYLE = f"""<style>
 .atviz-wrap {{ flex-flow: row wrap; align-items: flex-start; overflow: visible; }}
 .atviz-sides {{ flex-flow: row wrap-reverse; align-items: flex-end; justify-content: flex-end; overflow: visible; }}
 .atviz-text, .atviz-text table {{ color: var(--jp-ui-font-color1, #222); font-size: 12px; line-height: 1.35; }}
+.atviz-text .widget-html-content {{ line-height: 1.35; }}
 .atviz-text .quiet {{ color: var(--jp-ui-font-color2, #666); }}
 .atviz-text .bad {{ color: var(--jp-error-color0, #b00020); font-weight: 600; }}
 .atviz-text td, .atviz-text th {{ padding: 1px 6px; text-align: right; white-space: nowrap; }}
 .atviz-text td:first-child {{ text-align: left; }}
-.atviz-bar {{ display: grid; grid-template-columns: 62px 1fr 34px; gap: 4px; align-items: center; height: 15px; }}
+.atviz-bar {{ display: grid; grid-template-columns: 68px 1fr 34px; gap: 4px; align-items: center; height: 15px; }}
 .atviz-bar > span {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: right; }}
 .atviz-bar > div {{ background: color-mix(in srgb, currentColor 9%, transparent); height: 10px; }}
 .atviz-bar.true > span:first-child {{ font-weight: 700; }}
@@ -180,11 +182,10 @@ class Explorer(Still):
         kept = {name: self._cards.get(name) or (_picture(), _picture(), _text().add_class("atviz-bars"), _text()) for name in names}
         self._cards = kept
         first = [_text("<b>image</b>"), self._pictures["image"], _text("<b>distorted</b>"), self._pictures["shown"]]
-        columns = [w.VBox(first, layout={"margin": "0 14px 8px 0"})]
+        columns = [w.VBox(first, layout={"margin": "0 12px 8px 0"})]
         for name, (seen, heat, bars, share) in kept.items():
             head = _text(f'<div class="atviz-name" style="border-color:{plots.look(name)["color"]}">{html.escape(name)}</div>')
-            pictures = w.HBox([seen, heat]).add_class("atviz-wrap")
-            columns.append(w.VBox([head, pictures, bars, share], layout={"width": f"{2 * SIDE + 16}px", "margin": "0 14px 8px 0"}))
+            columns.append(w.VBox([head, seen, heat, bars, share], layout={"width": f"{CARD}px", "margin": "0 12px 8px 0"}))
         self._view.children = columns
 
     # from the sliders to a state and back
@@ -511,7 +512,7 @@ class Comparison(Still):
         across = ax.transData.transform((self._level.value, 0))[0] / size[0]
         line = f"position:absolute;left:{100 * across:.3f}%;top:{100 * top:.3f}%;height:{100 * height:.3f}%;width:0;border-left:2px solid {plots.MARK}"
         self._plot.value = (
-            f'<div style="position:relative;width:560px;max-width:100%"><img style="width:100%" src="data:image/png;base64,{picture}">'
+            f'<div style="position:relative;width:560px;max-width:100%"><img style="width:100%;display:block" src="data:image/png;base64,{picture}">'
             f'<div class="atviz-mark" style="{line}"></div></div>'
         )
         table = self.table()
