@@ -390,3 +390,78 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.supylabel("what the instrument reads", fontsize=10)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
     return figure
+
+
+# scale of signed maps -> what a figure says of it
+SIGNED_SCALES = {
+    "map": "mid-grey is 0; each map clipped at ±3 of its own standard deviations",
+    "shared": "mid-grey is 0; all maps on one scale, clipped at ±3 standard deviations of all",
+}
+
+
+def signed_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str], *, scale: str = "map") -> Figure:
+    """Images above, below them each model's signed maps with their channels as colors (Itazuri et al. 2019).
+
+    Args:
+        images: (N, C, H, W); maps: model → a tensor like it.
+        scale: ``map`` as `signed`; ``shared`` clips at ±3 standard deviations of all the figure's values, so that magnitudes can be
+            compared. The figure says which.
+    """
+    if check_scale(scale) == "map":
+        shown = {name: signed(each) for name, each in maps.items()}
+    else:
+        values = torch.cat(list(maps.values()))
+        together = signed(values.flatten()[None, None, None]).view_as(values)
+        shown = dict(zip(maps, together.split(len(images)), strict=True))
+    return image_grid([("image", images), *shown.items()], titles, note=SIGNED_SCALES[scale])
+
+
+@styled
+def likeness_points(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Means with 95 % intervals, a panel a measure (measure → title), a column a method, a color a pair of networks.
+
+    Rows: ``pair``, ``method``, ``measure``, ``value``, ``ci_low``, ``ci_high``. A pair "a and untrained" has the look of a, others are black.
+    """
+    figure = Figure(figsize=(3.6 * len(titles) + 0.4, 3.7))
+    axes = np.atleast_1d(figure.subplots(1, len(titles), sharey=True))
+    names, methods = list(dict.fromkeys(rows.pair)), list(dict.fromkeys(rows.method))
+    for ax, (measure, title) in zip(axes, titles.items(), strict=True):
+        for i, name in enumerate(names):
+            part = rows[(rows.pair == name) & (rows.measure == measure)].set_index("method").loc[methods]
+            at = np.arange(len(methods)) + 0.18 * (i - (len(names) - 1) / 2)
+            errors = [part.value - part.ci_low, part.ci_high - part.value]
+            ax.errorbar(at, part.value, yerr=errors, label=name, **look(name.removesuffix(" and untrained")) | {"linestyle": ""})
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_title(title)
+    axes[0].set(ylabel="similarity (1: the same map)", ylim=(min(-0.1, rows.ci_low.min() - 0.05), 1.03))
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def cascade_curves(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Similarity to the intact network's maps after each step of a randomization, with 95 % bands: a row a measure, a column a method.
+
+    Rows: ``model``, ``method``, ``step``, ``measure``, ``value``, ``ci_low``, ``ci_high``. ``titles``: measure → its axis' label.
+    """
+    methods, steps = list(dict.fromkeys(rows.method)), list(dict.fromkeys(rows.step))
+    figure = Figure(figsize=(2.1 * len(methods) + 0.6, 1.75 * len(titles) + 1.1))
+    axes: np.ndarray = figure.subplots(len(titles), len(methods), sharex=True, sharey=True, squeeze=False)
+    for (i, j), ax in np.ndenumerate(axes):
+        part = rows[(rows.measure == list(titles)[i]) & (rows.method == methods[j])]
+        for name, line in part.groupby("model", sort=False):
+            at = [steps.index(step) for step in line.step]
+            kind = look(str(name))
+            ax.plot(at, line.value, label=name, **kind)
+            ax.fill_between(at, line.ci_low, line.ci_high, color=kind["color"], alpha=0.18, linewidth=0)
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(steps)), steps, rotation=90, fontsize=min(9.0, 90 / len(steps)))
+    for ax, method in zip(axes[0], methods, strict=True):
+        ax.set_title(method)
+    for ax, label in zip(axes[:, 0], titles.values(), strict=True):
+        ax.set_ylabel(label)
+    axes[0, 0].set_ylim(min(-0.1, rows.ci_low.min() - 0.05), 1.05)
+    figure.supxlabel("randomized down to this layer", fontsize=10)
+    _legend(figure, axes[0, 0])
+    return figure
