@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -122,23 +122,51 @@ def pairs(
 def cascade(
     model: nn.Module, images: Images, method: str, *, seed: int = 0, batch_size: int = 100, store: Store | None = None
 ) -> dict[str, np.ndarray]:
-    """`likeness` of a model's maps for the true class to those of its copies in `models.randomized`: layer -> (n, 3), last layer first.
+    """`likeness` of a model's maps for the true class to those of its copies in `models.randomized`: layer -> (n, 3).
 
-    ``method`` is one of `saliency.METHODS`; ``seed`` draws the layers.
+    The first is ``"none"``, the model itself, then come the layers, the last one first. ``method`` is one of `saliency.METHODS`;
+    ``seed`` draws the layers.
     """
     _check_method(method)
 
     def run() -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {}
         batches = list(images.batches(batch_size, device=next(model.parameters()).device))
-        intact = [saliency.METHODS[method](model, x, y) for x, y in batches]
-        for name, changed in randomized(model, seed=seed):
-            maps = (saliency.METHODS[method](changed, x, y) for x, y in batches)
-            found[name] = [row for a, b in zip(intact, maps, strict=True) for row in likeness(a, b).tolist()]
-        return found
+        intact = _maps(model, batches, method)
+        changed = ((name, _maps(copy, batches, method)) for name, copy in randomized(model, seed=seed))
+        return {name: likeness(intact, maps).tolist() for name, maps in chain([("none", intact)], changed)}
 
     key = {"measure": "cascade", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
+
+
+def dependence(
+    model: nn.Module, images: Images, method: str, *, draws: int = 20, seed: int = 0, batch_size: int = 100, store: Store | None = None
+) -> np.ndarray:
+    """`likeness` of a model's maps for the true class to those of copies with all their layers drawn anew, mean over images: (draws, 3).
+
+    How alike the maps are depends on the weights that are drawn, so that many images and one draw say little.
+
+    Raises:
+        ValueError: an unknown method, or fewer than two draws.
+    """
+    _check_method(method)
+    if draws < 2:
+        raise ValueError(f"draws is {draws}; it must be at least 2 for an interval")
+
+    def run() -> list[Any]:
+        batches = list(images.batches(batch_size, device=next(model.parameters()).device))
+        intact, found = _maps(model, batches, method), []
+        for draw in range(draws):
+            *_, (_, untrained) = randomized(model, seed=seed + draw)
+            found.append(likeness(intact, _maps(untrained, batches, method)).mean(0).tolist())
+        return found
+
+    key = {"measure": "dependence", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed, "draws": draws}
+    return np.array(cell(store, key, run))
+
+
+def _maps(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], method: str) -> Tensor:
+    return torch.cat([saliency.METHODS[method](model, x, y) for x, y in batches])
 
 
 def _check_method(method: str) -> None:
