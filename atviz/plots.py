@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from textwrap import fill
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -420,7 +421,7 @@ def signed_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str
 def likeness_points(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Means with 95 % intervals, a panel a measure (measure → title), a column a method, a color a pair of networks.
 
-    Rows: ``pair``, ``method``, ``measure``, ``value``, ``ci_low``, ``ci_high``. A pair "a and untrained" has the look of a, others are black.
+    Rows: ``pair``, ``method``, ``measure``, ``value``, ``ci_low``, ``ci_high``. A pair "untrained and b" has the look of b, others are black.
     """
     figure = Figure(figsize=(3.6 * len(titles) + 0.4, 3.7))
     axes = np.atleast_1d(figure.subplots(1, len(titles), sharey=True))
@@ -430,7 +431,7 @@ def likeness_points(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             part = rows[(rows.pair == name) & (rows.measure == measure)].set_index("method").loc[methods]
             at = np.arange(len(methods)) + 0.18 * (i - (len(names) - 1) / 2)
             errors = [part.value - part.ci_low, part.ci_high - part.value]
-            ax.errorbar(at, part.value, yerr=errors, label=name, **look(name.removesuffix(" and untrained")) | {"linestyle": ""})
+            ax.errorbar(at, part.value, yerr=errors, label=name, **look(name.removeprefix("untrained and ")) | {"linestyle": ""})
         ax.axhline(0, color="#999999", linewidth=1)
         ax.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
         ax.set_title(title)
@@ -460,7 +461,7 @@ def cascade_curves(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     for ax, method in zip(axes[0], methods, strict=True):
         ax.set_title(method)
     for ax, label in zip(axes[:, 0], titles.values(), strict=True):
-        ax.set_ylabel(label)
+        ax.set_ylabel(fill(label, 18))
     axes[0, 0].set_ylim(min(-0.1, rows.ci_low.min() - 0.05), 1.05)
     figure.supxlabel("randomized down to this layer", fontsize=10)
     _legend(figure, axes[0, 0])

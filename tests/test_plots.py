@@ -134,3 +134,63 @@ def test_instrument_panels_draw_each_reading_at_the_true_bias():
     assert ax.get_title() == "saturated"
     assert [tuple(box.lines[0].get_xydata()[0]) for box in ax.containers] == [pytest.approx(p) for p in ((100, 0.9), (0, 0.1), (30, 0.4))]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
+
+
+def test_signed_maps_on_one_scale_keep_their_magnitudes():
+    maps = {"untrained": 0.1 * torch.randn(2, 3, 16, 16), "normal": torch.randn(2, 3, 16, 16)}
+    images = torch.rand(2, 3, 16, 16)
+    every = torch.cat(list(maps.values())).numpy()
+
+    def shown(scale):
+        figure = plots.signed_grid(images, maps, ["a", "b"], scale=scale)
+        pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+        np.testing.assert_allclose(pictures[1], images[1].permute(1, 2, 0))
+        return pictures[2:], figure.get_supxlabel()
+
+    each = [(name, i) for name in maps for i in range(2)]
+    for scale, said in (("map", "own standard deviations"), ("shared", "all maps on one scale")):
+        pictures, note = shown(scale)
+        assert said in note
+        for (name, i), picture in zip(each, pictures, strict=True):
+            values = maps[name][i].numpy()
+            deviation = (values if scale == "map" else every).std(ddof=1)
+            expected = np.clip(values / (3 * deviation), -1, 1) / 2 + 0.5
+            np.testing.assert_allclose(picture, expected.transpose(1, 2, 0), atol=1e-5)
+    with pytest.raises(ValueError, match="scale is 'both'"):
+        plots.signed_grid(images, maps, ["a", "b"], scale="both")
+
+
+LIKENESS = {"rank": "rank correlation of magnitudes", "ssim": "SSIM"}
+
+
+def test_likeness_points_are_the_rows_with_the_look_of_the_trained_network():
+    names = ["untrained and normal", "untrained and pgd-inf-0.1", "normal and pgd-inf-0.1"]
+    rows = pd.DataFrame(
+        [{"pair": p, "method": m, "measure": k, "value": (v := 0.1 * i + 0.2 * j + 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.03}
+         for i, p in enumerate(names) for j, m in enumerate(["Vanilla", "Loss"]) for n, k in enumerate(LIKENESS)]
+    )  # fmt: skip
+    figure = plots.likeness_points(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == list(LIKENESS.values())
+    for n, ax in enumerate(figure.axes):
+        for i, points in enumerate(ax.containers):
+            assert points.lines[0].get_ydata() == pytest.approx([0.1 * i + 0.05 * n, 0.1 * i + 0.2 + 0.05 * n])
+            assert points.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.1 * i + 0.05 * n - 0.02, 0.1 * i + 0.05 * n + 0.03])
+    colors = [points.lines[0].get_color() for points in figure.axes[0].containers]
+    assert colors == [plots.look("normal")["color"], plots.look("pgd-inf-0.1")["color"], "#000000"]
+
+
+def test_cascade_curves_draw_each_networks_steps_in_their_order():
+    steps = ["none", "fc", "conv1"]
+    rows = pd.DataFrame(
+        [{"model": m, "method": f, "step": s, "measure": k, "value": (v := 1 - 0.3 * i - 0.1 * j - 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.02}
+         for i, m in enumerate(["normal", "pgd-inf-0.1"]) for n, f in enumerate(["Vanilla", "Loss"]) for j, s in enumerate(steps) for k in LIKENESS]
+    )  # fmt: skip
+    figure = plots.cascade_curves(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == ["Vanilla", "Loss", "", ""]
+    for ax, n in zip(figure.axes, (0, 1, 0, 1), strict=True):
+        lines = {line.get_label(): line for line in ax.lines}
+        for i, name in enumerate(["normal", "pgd-inf-0.1"]):
+            assert lines[name].get_ydata() == pytest.approx([1 - 0.3 * i - 0.1 * j - 0.05 * n for j in range(3)])
+            assert lines[name].get_color() == plots.look(name)["color"]
+    assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == steps
+    assert "rank correlation" in figure.axes[0].get_ylabel() and figure.axes[2].get_ylabel() == "SSIM"
