@@ -84,7 +84,8 @@ def maximize(
     """
     shape = _shape(model, shape)
     name, convolution = _find(model, layer)
-    wanted = [filter] if isinstance(filter, int) else [int(index) for index in filter]
+    single = isinstance(filter, int | np.integer)
+    wanted = [int(filter)] if single else [int(index) for index in filter]
     wrong = [index for index in wanted if not 0 <= index < convolution.out_channels]
     if wrong or not wanted:
         raise ValueError(f"filter is {wrong[0] if wrong else wanted}; {name} has filters 0 to {convolution.out_channels - 1}")
@@ -108,7 +109,7 @@ def maximize(
             (z.grad,) = torch.autograd.grad(torch.stack(sums).sum(), z)
             adam.step()
     images = (mean + std * z.detach()).clamp(0, 1)
-    return images[0] if isinstance(filter, int) else images
+    return images[0] if single else images
 
 
 def spectral_centroid(images: Tensor) -> Tensor:
@@ -130,6 +131,13 @@ def spectral_centroid(images: Tensor) -> Tensor:
     total = power.sum((1, 2))
     flat = total <= 1e-20 * images[0].numel() ** 2  # rounding alone
     return torch.where(flat, 0, (power * radius).sum((1, 2)) / total.clamp(min=1e-300))
+
+
+def white_noise_centroid(height: int, width: int) -> float:
+    """`spectral_centroid` of an image whose energy is spread evenly over all frequencies, as white noise's is expected to be."""
+    impulse = torch.zeros(1, 1, height, width)
+    impulse[..., 0, 0] = 1
+    return float(spectral_centroid(impulse))
 
 
 class Features(NamedTuple):
@@ -183,12 +191,12 @@ def layer_features(
 def centroid_rows(found: Mapping[str, Mapping[str, Features]]) -> pd.DataFrame:
     """Mean centroid of each model and layer with its 95 % interval over filters, from model → `layer_features`.
 
-    Columns: ``model``, ``layer``, ``value``, ``ci_low``, ``ci_high``, ``n`` (filters).
+    Columns: ``model``, ``layer``, ``value``, ``ci_low``, ``ci_high``, ``n`` (filters), ``flat`` (those whose image is constant: 0).
     """
     return pd.DataFrame(
         [
             {"model": model, "layer": layer, **dict(zip(("value", "ci_low", "ci_high"), mean_interval(f.centroids), strict=True)),
-             "n": len(f.centroids)}
+             "n": len(f.centroids), "flat": int((f.centroids == 0).sum())}
             for model, layers in found.items()
             for layer, f in layers.items()
         ]
