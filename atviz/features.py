@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -84,8 +84,7 @@ def maximize(
     """
     shape = _shape(model, shape)
     name, convolution = _find(model, layer)
-    single = isinstance(filter, int | np.integer)
-    wanted = [int(filter)] if single else [int(index) for index in filter]
+    wanted = [int(index) for index in filter] if isinstance(filter, Iterable) else [int(filter)]
     wrong = [index for index in wanted if not 0 <= index < convolution.out_channels]
     if wrong or not wanted:
         raise ValueError(f"filter is {wrong[0] if wrong else wanted}; {name} has filters 0 to {convolution.out_channels - 1}")
@@ -109,7 +108,7 @@ def maximize(
             (z.grad,) = torch.autograd.grad(torch.stack(sums).sum(), z)
             adam.step()
     images = (mean + std * z.detach()).clamp(0, 1)
-    return images[0] if single else images
+    return images if isinstance(filter, Iterable) else images[0]
 
 
 def spectral_centroid(images: Tensor) -> Tensor:
@@ -264,8 +263,10 @@ def _called(model: nn.Module, kinds: Any, shape: Sequence[int] | None) -> list[t
 def _first(model: nn.Module, shape: Sequence[int] | None) -> tuple[Tensor, nn.Module | None]:
     """The first convolution's filters, and the convolution or batch normalization that is called next."""
     called = [module for _, module in _called(model, nn.Conv2d | nn.BatchNorm2d, shape)]
-    at = next(i for i, module in enumerate(called) if isinstance(module, nn.Conv2d))
-    return called[at].weight.detach().cpu().clone(), called[at + 1] if at + 1 < len(called) else None
+    for module, following in zip(called, [*called[1:], None], strict=True):
+        if isinstance(module, nn.Conv2d):
+            return module.weight.detach().cpu().clone(), following
+    raise ValueError(f"{type(model).__name__} calls no convolution")
 
 
 def _find(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Conv2d]:

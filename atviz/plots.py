@@ -437,9 +437,13 @@ def feature_sheet(images: Mapping[str, Mapping[str, Tensor]], labels: Mapping[st
         for i, layer in enumerate(labels):
             for j, picture in enumerate(layers[layer]):
                 _show(axes[i, block * shown + j], picture)
+                axes[i, block * shown + j].images[0].set_interpolation("antialiased")  # large images are shown smaller than they are
                 axes[i, block * shown + j].spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
     for ax, label in zip(axes[:, 0], labels.values(), strict=True):
         ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6, fontsize=8.5)
+    beside = 0.07 * max(len(line) for label in labels.values() for line in label.split("\n")) + 0.3 * len(images)  # labels and gaps, inches
+    side = (figure.get_figwidth() - beside) / axes.shape[1]
+    figure.set_figheight(0.4 + len(labels) * side)
     return figure
 
 
