@@ -1,4 +1,4 @@
-"""Data sets: uint8 images that live on the device, cut into batches and augmented there."""
+"""Data sets: uint8 images that live on the device, or stream from files, cut into batches and augmented there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from . import home, shipped
 from .archives import ARCHIVES, list_images, locate
 from .augment import Augmentation, find_augmentation, random_crop, resized_crop_flip
-from .imagefiles import attempt, list_folder, read_files
+from .imagefiles import list_folder, read_files, size_of
 from .imagenet import imagenet
 
 FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d5673"
@@ -65,10 +65,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index: slice | Tensor) -> Images:
+    def __getitem__(self, index: slice | Tensor) -> Self:
         return replace(self, x=self.x[index], y=self.y[index])
 
-    def to(self, device: torch.device | str) -> Images:
+    def to(self, device: torch.device | str) -> Self:
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     @cached_property
@@ -90,7 +90,7 @@ class Images:
         std = (weights @ values**2 - mean**2).clamp(min=0).sqrt()
         return mean.tolist(), std.clamp(min=1e-6).tolist()
 
-    def sample(self, n: int, *, seed: int = 0) -> Images:
+    def sample(self, n: int, *, seed: int = 0) -> Self:
         """``n`` images, as many of each class as possible, drawn by ``seed``, in the set's own order."""
         return self[stratified(self.y, n, seed)]
 
@@ -166,10 +166,13 @@ def load(
             (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
-        size: resize the shorter side to this and crop the center square. Images of ``caltech256`` and the archives after it,
-            by default of size 224, are held larger by a seventh and cropped as batches, at random in training (256 and 224:
+        size: resize the shorter side to this and crop the center square. Images of ``caltech256``, the archives after it and
+            ``imagenet``, by default of size 224, are held larger by a seventh and cropped as batches, at random in training (256 and 224:
             Zhang & Zhu 2019). Smaller images of torchvision's sets and ``tiny-imagenet`` are held as they are and enlarged as batches.
         limit: that many images, stratified by class, drawn by ``seed``.
+
+    Returns:
+        The images in memory; `streamed.Streamed` for ``imagenet``, and for archives and folders of more than `STREAMED_ABOVE` bytes.
 
     Raises:
         ValueError: an unknown name or split, or files that cannot be read as images.
@@ -183,35 +186,8 @@ def load(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1 image")
     check_name(name)
-    base, _, path = name.partition(":")
-    cache, downloads = home() / "data" / "cache", home() / "data" / "downloads"
-
-    if base in ("folder", "imagenet", *ARCHIVES):
-        given = Path(path or root).expanduser() if path or root else None
-        default = None
-        if base == "folder":
-            files, labels, classes = list_folder(Path(path).expanduser(), split)
-        elif base == "imagenet":
-            files, labels, classes = imagenet(given or downloads / base, split)
-            default = IMAGENET_SIZE
-        else:
-            files, labels, classes = list_images(base, locate(base, downloads, root=given, fetch=not path), split)
-            default = ARCHIVES[base].size
-        # the limit is applied before any file is decoded
-        chosen = stratified(torch.from_numpy(labels), min(limit, len(labels)), seed).numpy() if limit else np.arange(len(labels))
-        files, y = [files[i] for i in chosen], torch.from_numpy(labels[chosen])
-        # a card says which images they were by their digest, not by a path of this machine
-        short = Path(path).name if base == "folder" else base
-        title = f"folder:{short}" if base == "folder" else base
-        side = default and (size or default)
-        held = round(side * 8 / 7) if side else size if base == "folder" else None
-        shape = (held, held) if held else np.shape(attempt(files[0], None))[:2]
-        if base == "imagenet" or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
-            from .streamed import stream
-
-            return stream(files, y, classes, title, held=shape[0], side=side or size)
-        images = Images(torch.from_numpy(read_files(files, size=held, cache=cache, name=f"{short}-{split}")), y, classes, title, side)
-        return images if side or base == "folder" else _brought_to(images, size)
+    if name.partition(":")[0] in ("folder", "imagenet", *ARCHIVES):
+        return _from_files(name, split, root, size, limit, seed)
     if name in SYNTHETIC:
         from .synthetic import shapetex
 
@@ -219,7 +195,7 @@ def load(
         n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
         images = shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
         return replace(images, name=name)
-    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else downloads)
+    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else _downloads())
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
     return _resized(images, size) if size and name == "fashion" else _brought_to(images, size)
@@ -233,6 +209,41 @@ def check_name(name: str) -> None:
     near = get_close_matches(name, NAMES, 1, 0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
     raise ValueError(f"unknown data set {name!r}; {hint}")
+
+
+def _downloads() -> Path:
+    return home() / "data" / "downloads"
+
+
+def _from_files(name: str, split: str, root: str | Path | None, size: int | None, limit: int | None, seed: int) -> Images:
+    base, _, path = name.partition(":")
+    copy = path or root
+    given = Path(copy).expanduser() if copy else None
+    default = None
+    if base == "folder":
+        files, labels, classes = list_folder(Path(path).expanduser(), split)
+    elif base == "imagenet":
+        files, labels, classes = imagenet(given or _downloads() / base, split)
+        default = IMAGENET_SIZE
+    else:
+        files, labels, classes = list_images(base, locate(base, _downloads(), root=given, fetch=not path), split)
+        default = ARCHIVES[base].size
+    # the limit is applied before any file is decoded
+    chosen = stratified(torch.from_numpy(labels), min(limit, len(labels)), seed).numpy() if limit else np.arange(len(labels))
+    files, y = [files[i] for i in chosen], torch.from_numpy(labels[chosen])
+    # a card says which images they were by their digest, not by a path of this machine
+    short = Path(path).name if base == "folder" else base
+    title = f"folder:{short}" if base == "folder" else base
+    side = default and (size or default)
+    held = round(side * 8 / 7) if side else size if base == "folder" else None
+    shape = (held, held) if held else size_of(files[0])
+    if base == "imagenet" or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
+        from .streamed import stream
+
+        return stream(files, y, classes, title, held=shape[0], side=side or size)
+    pixels = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{split}")
+    images = Images(torch.from_numpy(pixels), y, classes, title, side)
+    return images if side or base == "folder" else _brought_to(images, size)
 
 
 def _embedded(split: str) -> Images:

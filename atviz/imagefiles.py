@@ -84,6 +84,15 @@ def decode_all(paths: Sequence[Path], size: int | None) -> np.ndarray:
     return pixels
 
 
+def size_of(path: Path) -> tuple[int, ...]:
+    """The sides of an image, from the file's head alone; () where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ()
+
+
 def attempt(path: Path, size: int | None) -> np.ndarray | str:
     """`decode`, or what is wrong with the file, after its name."""
     try:

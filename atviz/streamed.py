@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -46,11 +46,11 @@ class Streamed(Images):
     files: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     workers: int = field(default_factory=default_workers)
 
-    def __getitem__(self, index: slice | Tensor) -> Streamed:
+    def __getitem__(self, index: slice | Tensor) -> Self:
         files = self.files[index.cpu().numpy() if isinstance(index, Tensor) else index]
         return replace(self, x=self.x.new_empty(len(files), *self.x.shape[1:]), y=self.y[index], files=files)
 
-    def to(self, device: torch.device | str) -> Streamed:
+    def to(self, device: torch.device | str) -> Self:
         return replace(self, y=self.y.to(device))
 
     @cached_property
@@ -86,16 +86,17 @@ class Streamed(Images):
             yield self._shown(x.to(device or y.device), augment, generator), y.to(device or y.device)
 
     def _decoded(self, order: Sequence[Tensor], seeds: list[int] | None) -> Iterator[tuple[Tensor, Tensor]]:
-        loader: DataLoader[Any] = DataLoader(
-            _Files(self.files, self.x.shape[-1], self.shape[-1]),
-            batch_sampler=[[(i, seeds and seeds[i]) for i in index.tolist()] for index in order],  # type: ignore[arg-type]
-            num_workers=min(self.workers, len(order)) if len(order) > 1 else 0,
-            collate_fn=_together,
-            generator=torch.Generator(),  # not the global one, whose numbers are for others to draw
-        )
         with warnings.catch_warnings():
-            # from Python 3.12 on, of the fork by which DataLoader starts workers on Linux; they run one thread each
+            # who sets more workers than there are cores means it; and from Python 3.12 on, of the fork by which workers start on Linux
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            loader: DataLoader[Any] = DataLoader(
+                _Files(self.files, self.x.shape[-1], self.shape[-1]),
+                batch_sampler=[[(i, seeds and seeds[i]) for i in index.tolist()] for index in order],
+                num_workers=min(self.workers, len(order)) if len(order) > 1 else 0,
+                collate_fn=_together,
+                generator=torch.Generator(),  # not the global one, whose numbers are for others to draw
+            )
             batches = iter(loader)
         for index, found in zip(order, batches, strict=True):
             yield torch.from_numpy(found if isinstance(found, np.ndarray) else np.stack(readable(found))), self.y[index.to(self.y.device)]
@@ -122,7 +123,7 @@ class _Files(Dataset):
 
 def _together(images: list[np.ndarray | str]) -> np.ndarray | list[np.ndarray | str]:
     """One array, which goes through a pipe: tensors would need shared memory, of which a container has little."""
-    return images if any(isinstance(image, str) for image in images) else np.stack(images)  # type: ignore[arg-type]
+    return images if any(isinstance(image, str) for image in images) else np.stack(images)
 
 
 def stream(files: list[Path], y: Tensor, classes: list[str], name: str, *, held: int, side: int | None) -> Streamed:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from scipy.stats import ks_2samp
 
 from atviz import augment
 
@@ -63,10 +64,8 @@ def test_boxes_are_drawn_as_torchvision_draws_them(height, width):
     oracle = torchvision.transforms.RandomResizedCrop.get_params
     image = torch.empty(1, height, width)
     theirs = np.array([oracle(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(20_000)]).T
-    quantiles = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99]
     for ours, reference in [(top, theirs[0]), (left, theirs[1]), (h, theirs[2]), (w, theirs[3]), (h * w, theirs[2] * theirs[3])]:
-        spread = reference.std()
-        np.testing.assert_allclose(np.quantile(ours, quantiles), np.quantile(reference, quantiles), atol=0.06 * spread)
+        assert ks_2samp(ours, reference).statistic < 0.02  # 0.0195 is passed once in a thousand
     assert abs(mirrored.mean() - 0.5) < 0.02 and set(mirrored) == {0, 1}
 
 

@@ -88,7 +88,7 @@ def test_parts_and_samples_are_those_of_images_in_memory(both):
 
 def test_no_pixels_are_held(both):
     assert both[1].x.device.type == "meta" and both[1].x.shape == both[0].x.shape
-    assert both[1].to("cpu").y.device.type == "cpu" and both[1].to("meta").y.device.type == "meta"
+    assert same(pixels(both[1].to("cpu")), pixels(both[0]))
 
 
 def test_random_crops_do_not_depend_on_the_number_of_workers(both):
@@ -111,7 +111,7 @@ def test_random_crops_are_of_the_whole_image(tmp_path, monkeypatch):
         Image.fromarray(wide).save(tmp_path / "train" / "a" / f"{i}.png")
     monkeypatch.setattr(data, "STREAMED_ABOVE", 0)
     images = replace(data.load(f"folder:{tmp_path}", size=16), workers=0)
-    assert pixels(images)[0].amax() == 0
+    assert pixels(images)[0][..., 2:-2].amax() == 0
     x, _ = pixels(images, augment="resized-crop-flip", generator=seeded())
     assert x[:, 0].amax() == x[:, 1].amax() == 1 and x[:, 2].amax() == 0
 

@@ -126,7 +126,7 @@ def test_a_streamed_study_trains_and_reads_again(tmp_path):
             (tmp_path / split / name).mkdir(parents=True)
             for i in range(n):
                 Image.fromarray(np.full((24, 20, 3), 200 * label + i % 40, dtype=np.uint8)).save(tmp_path / split / name / f"{i}.png")
-    settings = Settings(f"imagenet:{tmp_path}", "smoke", arch="alexnet_bn-w1", size=66, train_limit=64, test_limit=20, preset="itazuri")
+    settings = Settings(f"imagenet:{tmp_path}", "smoke", arch="small-w4", size=66, train_limit=64, test_limit=20, preset="itazuri")
     study = Notebook(settings)
     assert isinstance(study.train_images, Streamed) and study.recipe("normal").augment == "resized-crop-flip"
     first = study.robustness()
