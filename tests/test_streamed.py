@@ -192,3 +192,9 @@ def test_an_archive_is_cropped_as_in_memory(caltech, monkeypatch):
     assert streamed.shape == held.shape == (3, 14, 14) and same(pixels(streamed), pixels(held))
     assert same(pixels(streamed, augment="flip", generator=seeded()), pixels(held, augment="flip", generator=seeded()))
     assert pixels(streamed, augment="resized-crop-flip", generator=seeded())[0].shape == (8, 3, 14, 14)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 2), (64, 16)])
+def test_a_process_has_a_worker_for_each_core(monkeypatch, cores, workers):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert Streamed(torch.empty(0, 3, 2, 2, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), []).workers == workers
