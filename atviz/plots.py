@@ -390,3 +390,80 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.supylabel("what the instrument reads", fontsize=10)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
     return figure
+
+
+@styled
+def filter_sheet(filters: Mapping[str, Tensor], *, gain: float = 1.0) -> Figure:
+    """First-layer filters, a panel a network, all on one scale: gain · weight + 1/2, clipped to [0, 1] (Itazuri et al. 2019, Figure 4).
+
+    ``filters``: network → (K, C, h, w), of one or three channels.
+    """
+    figure = Figure(figsize=(3.2 * len(filters), 3.6))
+    panels = figure.subplots(1, len(filters), squeeze=False, gridspec_kw={"wspace": 0.08})[0]
+    for ax, (name, weights) in zip(panels, filters.items(), strict=True):
+        _show(ax, _mosaic((gain * weights.detach().float().cpu() + 0.5).clamp(0, 1)))
+        ax.set_title(name, color=look(name)["color"])
+    said = "weight" if gain == 1 else f"{gain:.3g} · weight"
+    figure.supxlabel(f"{said} + 0.5, clipped to [0, 1], on one scale for all: mid-grey is a weight of 0", fontsize=9, color="#555555")
+    return figure
+
+
+def _mosaic(tiles: Tensor) -> Tensor:
+    """Tiles (K, C, h, w) side by side in about as many rows as columns, with pale lines between them: one image of three channels."""
+    zoom = max(1, 24 // tiles.shape[-1])  # narrow lines between small tiles
+    tiles = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    count, _, height, width = tiles.shape
+    columns, gap = int(np.ceil(np.sqrt(count))), 3
+    rows = -(-count // columns)
+    sheet = torch.tensor(to_rgb("#cfe3f5"))[:, None, None].repeat(1, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = tile
+    return sheet
+
+
+@styled
+def feature_sheet(images: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str]) -> Figure:
+    """Maximized features, a row a layer, a block of columns a network (Itazuri et al. 2019, Figures 3 and 15 to 19).
+
+    Args:
+        images: network → layer → (n, C, H, W).
+        labels: layer → what is said of its row.
+    """
+    shown = max(len(pictures) for layers in images.values() for pictures in layers.values())
+    figure, axes = _panel(len(labels), shown * len(images), shown)
+    for block, (name, layers) in enumerate(images.items()):
+        axes[0, block * shown].set_title(name, loc="left", color=look(name)["color"])
+        for i, layer in enumerate(labels):
+            for j, picture in enumerate(layers[layer]):
+                _show(axes[i, block * shown + j], picture)
+                axes[i, block * shown + j].images[0].set_interpolation("antialiased")  # large images are shown smaller than they are
+                axes[i, block * shown + j].spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
+    for ax, label in zip(axes[:, 0], labels.values(), strict=True):
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6, fontsize=8.5)
+    beside = 0.07 * max(len(line) for label in labels.values() for line in label.split("\n")) + 0.3 * len(images)  # labels and gaps, inches
+    side = (figure.get_figwidth() - beside) / axes.shape[1]
+    figure.set_figheight(0.4 + len(labels) * side)
+    return figure
+
+
+@styled
+def centroid_curves(rows: pd.DataFrame, *, ylabel: str, noise: float | None = None) -> Figure:
+    """A mean over filters for every layer, a line a network with its 95 % band, layers in the order of the rows.
+
+    Rows: ``model``, ``layer``, ``value``, ``ci_low``, ``ci_high``. ``noise`` marks the value of white noise.
+    """
+    layers = list(dict.fromkeys(rows.layer))
+    at, every = np.arange(len(layers)), -(-len(layers) // 30)
+    figure = Figure(figsize=(max(8.0, min(11.0, 0.36 * len(layers) + 1.5)), 4.2))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name].set_index("layer").loc[layers]
+        ax.plot(at, part.value, label=name, **look(name))
+        ax.fill_between(at, part.ci_low, part.ci_high, color=look(name)["color"], alpha=0.18, linewidth=0)
+    if noise is not None:
+        ax.axhline(noise, color="#999999", linewidth=1.2, linestyle=":", label="white noise")
+    ax.set_xticks(at[::every], layers[::every], rotation=60, ha="right", rotation_mode="anchor", fontsize=8.5)
+    ax.set(ylabel=ylabel, ylim=(0, None))
+    _legend(figure, ax)
+    return figure

@@ -134,3 +134,40 @@ def test_instrument_panels_draw_each_reading_at_the_true_bias():
     assert ax.get_title() == "saturated"
     assert [tuple(box.lines[0].get_xydata()[0]) for box in ax.containers] == [pytest.approx(p) for p in ((100, 0.9), (0, 0.1), (30, 0.4))]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
+
+
+def test_filters_are_drawn_on_one_scale():
+    filters = {"normal": torch.linspace(-1, 1, 5 * 9).view(5, 1, 3, 3), "pgd-inf-8": torch.full((5, 3, 3, 3), 0.1)}
+    for gain in (1.0, 0.5):
+        figure = plots.filter_sheet(filters, gain=gain)
+        for ax, (name, weights) in zip(figure.axes, filters.items(), strict=True):
+            shown = np.asarray(ax.images[0].get_array())
+            assert ax.get_title() == name
+            # 24 pixels a filter and lines of 3: the second row begins at 27, with the fourth of five in three columns
+            fourth = shown[27:51:8, 0:24:8]
+            expected = np.clip(gain * weights[3].numpy() + 0.5, 0, 1).transpose(1, 2, 0)
+            assert fourth == pytest.approx(np.broadcast_to(expected, (3, 3, 3)))
+        assert ("0.5 · weight" in figure.get_supxlabel()) == (gain == 0.5)
+
+
+def test_features_stand_in_their_layer_and_network():
+    images = {name: {layer: torch.rand(2, 1, 4, 4) for layer in ("conv1", "conv2")} for name in ("normal", "pgd-inf-8")}
+    figure = plots.feature_sheet(images, {"conv1": "first", "conv2": "second"})
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["first", "second"]
+    for i, layer in enumerate(("conv1", "conv2")):
+        expected = [picture[0].numpy() for name in images for picture in images[name][layer]]
+        assert all((ax.images[0].get_array() == e).all() for ax, e in zip(axes[i], expected, strict=True))
+
+
+def test_centroid_curves_draw_the_rows_in_their_order():
+    rows = pd.DataFrame(
+        [{"model": m, "layer": layer, "value": v + i, "ci_low": v + i - 1, "ci_high": v + i + 2}
+         for i, m in enumerate(NAMES) for v, layer in ((5, "conv1"), (3, "a.conv"))]
+    )  # fmt: skip
+    ax = plots.centroid_curves(rows, ylabel="cycles", noise=9.0).axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert lines == {name: [5 + i, 3 + i] for i, name in enumerate(NAMES)} | {"white noise": [9, 9]}
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["conv1", "a.conv"]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (2, 7)
