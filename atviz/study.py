@@ -52,7 +52,7 @@ class Settings:
         for name in ("seed", "size", "train_limit", "test_limit", "epochs", "train_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        names = self.models or recipes.default_models(self.dataset)
+        names = self.models or recipes.default_models(self.dataset, self.preset)
         if self.profile == "zoo":
             names = self._of_the_zoo()
         object.__setattr__(self, "models", tuple(names))
@@ -170,14 +170,14 @@ class Study:
     def recipe(self, name: str) -> recipes.Recipe:
         """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing.
 
-        The preset ``code`` keeps its own epochs, batch size and attack steps, unless the settings state epochs or train_steps: then
-        its learning rate falls after the same shares of the epochs.
+        The preset ``code`` keeps its own epochs, batch size and attack steps, and ``itazuri`` at full scale its epochs, unless the settings
+        state epochs or train_steps. For other epochs the learning rate falls after the same shares of them.
         """
         s = self.settings
         recipe = recipes.get(name, preset=s.preset, image_size=self.train_images.shape[-1])
         if s.weights != "none" and s.preset == "paper":
             recipe = recipes.fine_tuned(recipe)
-        as_authors = s.preset == "code" or (s.weights != "none" and s.profile == "full")
+        as_authors = s.preset == "code" or (s.profile == "full" and (s.weights != "none" or s.preset == "itazuri"))
         recipe = recipes.lasting(recipe, s.epochs or (recipe.epochs if as_authors else self.profile.epochs))
         if self.settings.dataset.startswith("fashion"):
             # small and centered: crops only slow the learning down; and a small set wants small batches
@@ -185,8 +185,10 @@ class Study:
         if self.settings.dataset.startswith("shapetex"):
             # unflipped: the mirror image of one texture is another
             recipe = replace(recipe, augment=None, batch_size=64)
-        if self.settings.kind in data.ARCHIVES:
+        if self.settings.kind in data.ARCHIVES and recipe.augment == "crop-flip":
             recipe = replace(recipe, augment="flip")  # those larger than they are shown are cropped, too: see data.load
+        if self.settings.kind == "imagenet":
+            recipe = replace(recipe, augment="resized-crop-flip")
         if self.settings.kind == "svhn":
             recipe = replace(recipe, augment=None)  # a digit's mirror image is another, or none
         if self.settings.dataset == "shapetex-texture":

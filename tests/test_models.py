@@ -29,6 +29,10 @@ def image(*shape):
         ("resnet18-w4", 1, 64, 7),
         ("resnet50-w4", 3, 32, 10),
         ("resnet101-w2", 3, 65, 4),
+        ("alexnet_bn-w2", 1, 28, 10),
+        ("alexnet_bn-w2", 3, 32, 2),
+        ("alexnet_bn-w2", 3, 64, 6),
+        ("alexnet_bn-w2", 3, 224, 5),
     ],
 )
 def test_logits_have_a_column_a_class(arch, channels, size, classes):
@@ -38,8 +42,8 @@ def test_logits_have_a_column_a_class(arch, channels, size, classes):
     assert not torch.allclose(logits[0], logits[1])  # the images are looked at
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_large_network_is_torchvisions(arch, monkeypatch):
+@pytest.mark.parametrize(("arch", "side"), [("resnet18", 64), ("resnet50", 224), ("resnet101", 64)])
+def test_large_network_is_torchvisions(arch, side, monkeypatch):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **options: tensor)  # slow, and overwritten below
     oracle = torchvision.models.get_model(arch, num_classes=11).eval()
     for name, buffer in oracle.named_buffers():  # fresh statistics would hide a swapped batch norm
@@ -49,9 +53,40 @@ def test_large_network_is_torchvisions(arch, monkeypatch):
     model = models.build(arch, num_classes=11, small_stem=False, mean=mean, std=std).eval()
     assert list(model.network.state_dict()) == list(oracle.state_dict())
     model.network.load_state_dict(oracle.state_dict())
-    x = image(2, 3, 64, 64)
+    x = image(2, 3, side, side)
     normalized = torchvision.transforms.functional.normalize(x, mean, std)
     torch.testing.assert_close(model(x), oracle(normalized))
+
+
+def test_alexnet_is_torchvisions_with_batch_normalization():
+    oracle = torchvision.models.alexnet(num_classes=11).eval()
+    layers = [[layer, nn.BatchNorm2d(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer] for layer in oracle.features]
+    oracle.features = nn.Sequential(*[layer for pair in layers for layer in pair]).eval()
+    for norm in [layer for layer in oracle.features if isinstance(layer, nn.BatchNorm2d)]:
+        for tensor in [*norm.parameters(), norm.running_mean, norm.running_var]:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    model = models.build("alexnet_bn", num_classes=11, image_size=224).eval()
+    # 61.1 million parameters with 1,000 classes, and two for each channel that is normalized
+    known = 61_100_840 + 2 * (64 + 192 + 384 + 256 + 256) - 4097 * (1000 - 11)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in oracle.parameters()) == known
+    model.network.load_state_dict({name.replace("classifier.6", "fc"): tensor for name, tensor in oracle.state_dict().items()})
+    x = image(2, 3, 224, 224)
+    torch.testing.assert_close(model(x), oracle(x))
+
+
+def test_small_alexnet_keeps_the_side_until_it_pools():
+    model = models.build("alexnet_bn-w4", num_classes=3, in_channels=1, image_size=28).network
+    sides = [x.shape[-1] for x in passed(model.features, image(1, 1, 28, 28), nn.Conv2d)]
+    assert sides == [28, 14, 7, 7, 7]
+    assert model.features(image(1, 1, 28, 28)).shape == (1, 16, 4, 4)
+    assert [m.out_features for m in model.modules() if isinstance(m, nn.Linear)] == [256, 256, 3]
+
+
+def passed(layers, x, kind):
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, kind):
+            yield x
 
 
 def test_base_width_scales_every_layer():
@@ -152,10 +187,11 @@ def test_where_weights_come_from_is_told_by_content(tmp_path):
         models.origin("small", tmp_path / "nowhere.safetensors")
 
 
+@pytest.mark.parametrize("arch", ["small-w4", "alexnet_bn-w1"])
 @pytest.mark.parametrize("small_stem", [True, False])
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_stem_is_read_off_the_weights(tmp_path, small_stem, whole):
-    model = models.build("small-w4", num_classes=5, small_stem=small_stem)
+def test_the_stem_is_read_off_the_weights(tmp_path, arch, small_stem, whole):
+    model = models.build(arch, num_classes=5, small_stem=small_stem)
     path = write(tmp_path / "w.safetensors", (model if whole else model.network).state_dict())
     assert models.has_small_stem(path) == small_stem
     assert not models.has_small_stem("imagenet")
@@ -206,13 +242,14 @@ def test_half_precision_weights_become_single(tmp_path):
         assert torch.equal(tensor.half(), source.network.state_dict()[name].half())
 
 
-def test_other_number_of_classes_keeps_the_new_head(tmp_path):
-    source = models.build("small-w4", num_classes=5)
+@pytest.mark.parametrize("arch", ["small-w4", "alexnet_bn-w1"])
+def test_other_number_of_classes_keeps_the_new_head(tmp_path, arch):
+    source = models.build(arch, num_classes=5)
     path = write(tmp_path / "w.safetensors", source.network.state_dict())
     torch.manual_seed(7)
-    fresh = models.build("small-w4", num_classes=3)
+    fresh = models.build(arch, num_classes=3)
     torch.manual_seed(7)
-    model = models.build("small-w4", num_classes=3, weights=path)
+    model = models.build(arch, num_classes=3, weights=path)
     assert torch.equal(model.network.fc.weight, fresh.network.fc.weight) and torch.equal(model.network.fc.bias, fresh.network.fc.bias)
     own, given = model.network.state_dict(), source.network.state_dict()
     assert all(torch.equal(own[name], given[name]) for name in own if not name.startswith("fc."))
@@ -260,7 +297,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, change, suffix):
         models.build("small-w4", num_classes=5, weights=path)
 
 
-@pytest.mark.parametrize("arch", ["small-w8", "resnet18-w4", "resnet50-w4"])
+@pytest.mark.parametrize("arch", ["small-w8", "resnet18-w4", "resnet50-w4", "alexnet_bn-w1"])
 def test_weights_of_another_architecture_are_refused(tmp_path, arch):
     path = write(tmp_path / "w.pth", models.build(arch, num_classes=5).state_dict())
     with pytest.raises(ValueError, match="does not fit small-w4"):
