@@ -252,9 +252,9 @@ class Study:
             resume.unlink(missing_ok=True)
         fabric.barrier()
 
-    def outcomes(self, distortions: evaluate.Distortions) -> evaluate.Outcomes:
+    def outcomes(self, distortions: evaluate.Distortions, *, topk: int = 1) -> evaluate.Outcomes:
         """`evaluate.outcomes` of the networks on the test images, read from the records where they are known."""
-        return evaluate.outcomes(self.models, self.test_images, distortions, seed=self.settings.seed, store=self.store)
+        return evaluate.outcomes(self.models, self.test_images, distortions, topk=topk, seed=self.settings.seed, store=self.store)
 
     @property
     def attack(self) -> partial:
