@@ -197,7 +197,7 @@ DISTORTIONS: dict[str, tuple[Callable[..., Tensor], str, bool, str]] = {
     "high_pass": (high_pass, "radius", False, "radius removed (cycles per image)"),
     "low_pass_code": (partial(low_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
     "high_pass_code": (partial(high_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
-    "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels, kernel 7)"),
+    "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels; a kernel of 7 caps it near 2)"),
     "median_filter": (median_filter, "times", False, "median filter applied (times, kernel 5)"),
     "random_modes": (random_modes, "p", True, "probability that a mode is removed"),
     "random_modes_code": (partial(random_modes, symmetric=False), "p", True, "probability that a mode is removed"),
