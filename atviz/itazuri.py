@@ -9,53 +9,52 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import distortions, recipes
+from . import distortions
 from .evaluate import KEPT, Distortions
 from .intervals import bootstrap_mean, wilson
 from .notebook import Notebook
 from .zhang_zhu import reported
 
-EPS = 0.005  # of the FGSM that the paper's adversarial networks are trained with
+PAPER_NAMES = {"normal": "std", "fgsm-0.005": "adv"}
+IMAGENET_CLASSES = 1000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def table(study: Notebook, number: int, *, mean: Sequence[float] = ()) -> pd.DataFrame:
-    """A table of the paper with this study's numbers: a row a model × setting × measure.
+    """A table of the paper with this study's numbers: a row a model × setting.
 
-    2: clean, reversed about ``mean`` (see `reversal`) and stylized.
+    2: top-1 and, where there are more than five classes, top-5 accuracy on clean images, reversed about ``mean`` (see `reversal`) and
+    stylized.
 
-    Columns: ``model``, ``setting``, ``measure`` (``top1`` or ``top5``, the latter of more than five classes), ``n`` (images that the
-    share is of), ``value``, ``ci_low``, ``ci_high`` (95 %, Wilson), ``paper`` and ``paper_sd`` (the paper's own mean and standard
-    deviation over three runs where the data set, the architecture and the training are the paper's, else missing), ``slip`` (what is
-    known to be wrong with the paper's).
+    Columns: ``model``, ``setting``, ``measure`` (``top1``, ``top5``), ``n`` (images that the share is of), ``value``, ``ci_low``,
+    ``ci_high`` (95 %, Wilson), ``paper`` and ``paper_sd`` (the paper's mean and standard deviation over three runs, where data set,
+    architecture and network are the paper's, else missing), ``slip`` (what is known to be wrong with them).
 
     Raises:
-        ValueError: a number that is not one of `TABLES`, or a mean that has not one value for each channel.
+        ValueError: a number that the paper has no table of, or a mean that has not one value for each channel.
     """
     if number not in TABLES:
-        raise ValueError(f"there is no table {number}; there is {', '.join(map(str, sorted(TABLES)))}")
+        raise ValueError(f"there is no table {number}; there is {', '.join(map(str, TABLES))}")
     rows = TABLES[number](study, mean=mean)
-    known = reported()
-    known = known[(known.paper == "itazuri-2019") & (known.table == f"T{number}") & (known.dataset == paper_dataset(study))]
-    found = {(row["model"], row["measure"], row["setting"]): row for row in known.to_dict("records")}
-    for row in rows:
-        cell = found.get((paper_model(study, row["model"]), row["measure"], row.pop("in_paper")), {"value": "", "slip": ""})
-        center, _, deviation = cell["value"].partition("±")
-        row |= {"paper": float(center or "nan") / 100, "paper_sd": float(deviation or "nan") / 100, "slip": cell["slip"]}
-    return pd.DataFrame(rows)
+    known = _known(study, number)
+    looked = [known.get((row["model"], row["measure"], row.pop("in_paper")), (float("nan"), float("nan"), "")) for row in rows]
+    paper, deviation, slip = zip(*looked, strict=True)
+    return pd.DataFrame(rows).assign(paper=paper, paper_sd=deviation, slip=slip)
 
 
-def paper_dataset(study: Notebook) -> str:
-    """``imagenet`` where the study's images are of all its thousand classes, else ""."""
+def _known(study: Notebook, number: int) -> dict[tuple[str, str, str], tuple[float, float, str]]:
+    """(model, measure, setting) → the paper's mean, deviation and slip; empty for another data set or architecture."""
     images = study.test_images
-    return "imagenet" if "imagenet" in images.name.lower() and len(images.classes) == 1000 else ""
-
-
-def paper_model(study: Notebook, name: str) -> str:
-    """The paper's name of a network that is trained as its own are: ``resnet50/std`` and the like."""
-    recipe = recipes.get(name)
-    kind = "std" if name == "normal" else "adv" if (recipe.attack, recipe.eps) == ("fgsm", EPS) else ""
-    return f"{study.profile.arch}/{kind}"
+    if images.name != "imagenet" or len(images.classes) != IMAGENET_CLASSES:
+        return {}
+    rows = reported()
+    rows = rows[(rows.paper == "itazuri-2019") & (rows.table == f"T{number}")]
+    found = {}
+    for name, in_paper in PAPER_NAMES.items():
+        for row in rows[rows.model == f"{study.profile.arch}/{in_paper}"].to_dict("records"):
+            mean, _, deviation = row["value"].partition("±")
+            found[name, row["measure"], row["setting"]] = (float(mean) / 100, float(deviation) / 100, row["slip"])
+    return found
 
 
 def reversal(study: Notebook, mean: Sequence[float] = ()) -> partial:
@@ -107,7 +106,7 @@ def _tops(study: Notebook) -> list[int]:
     return [1, KEPT] if len(study.test_images.classes) > KEPT else [1]
 
 
-def _table_2(study: Notebook, *, mean: Sequence[float]) -> list[dict[str, Any]]:
+def _table_2(study: Notebook, *, mean: Sequence[float], **others: Any) -> list[dict[str, Any]]:
     turn, painter = reversal(study, mean), study.stylizer
     # distortion -> its name here, and in the paper if it is the paper's
     settings = {
