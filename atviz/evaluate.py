@@ -18,6 +18,7 @@ from .intervals import paired_difference, wilson
 from .models import bf16_is_faster, evaluating, fast_autocast, fingerprint, predict
 from .records import Store, cell, described
 
+KEPT = 5  # likeliest classes of each image that the records hold
 Distortion = Callable[[Tensor], Tensor]
 # distortion -> levels of one of `distortions.DISTORTIONS`, or level -> a function of one's own
 Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
@@ -73,7 +74,7 @@ def robust_accuracy(
     key = {"measure": "attacked", "model": fingerprint(model), "images": images.digest, "bf16": bf16, "attack": known}
     y = images.y.cpu().numpy()
     survived = np.array(cell(store if known else None, key, run)) == y
-    correct = _predictions({"": model}, images, store)[""] == y
+    correct = _likeliest({"": model}, images, store)[""][:, 0] == y
     n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
     for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
@@ -89,10 +90,14 @@ def _attack(attack: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tenso
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which images each model classifies rightly, as they are and under each distortion: all arrays are (n,) bool."""
+    """Which images each model classifies rightly, as they are and under each distortion: all arrays are (n,) bool.
+
+    Rightly is with the label among the ``topk`` likeliest classes.
+    """
 
     clean: dict[str, np.ndarray]
     distorted: dict[tuple[str, str, float], np.ndarray]  # (model, distortion, level)
+    topk: int = 1
 
 
 def outcomes(
@@ -100,6 +105,7 @@ def outcomes(
     images: Images,
     distortions: Distortions,
     *,
+    topk: int = 1,
     seed: int = 0,
     batch_size: int = 500,
     store: Store | None = None,
@@ -110,42 +116,48 @@ def outcomes(
         distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for functions of one's own,
             ``{"negative": {1: lambda x: 1 - x}}``. The latter are kept in the store only where `records.described` knows
             all that the function depends on.
+        topk: how many of the likeliest classes may be the label, at most 5.
 
     Raises:
-        ValueError: an unknown distortion, a level it refuses, or no images.
+        ValueError: an unknown distortion, a level it refuses, a topk that cannot be, or no images.
     """
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
+    if not 1 <= topk <= min(KEPT, len(images.classes)):
+        raise ValueError(f"topk is {topk}; it must be between 1 and {min(KEPT, len(images.classes))}")
     x = next(images.batches(1))[0]
     for name, levels in distortions.items():  # refuse everything before measuring anything
         for level in levels:
             (levels[level] if isinstance(levels, Mapping) else named(name, level))(x)
-    y = images.y.cpu().numpy()
-    clean = {m: found == y for m, found in _predictions(models, images, store, batch_size=batch_size).items()}
+    y = images.y.cpu().numpy()[:, None]
+    clean = {m: (found[:, :topk] == y).any(1) for m, found in _likeliest(models, images, store, batch_size=batch_size).items()}
     distorted = {}
     for name, levels in distortions.items():
         for level in levels:
             own = levels[level] if isinstance(levels, Mapping) else None
-            for m, found in _predictions(models, images, store, name, level, seed, own, batch_size).items():
-                distorted[m, name, float(level)] = found == y
-    return Outcomes(clean, distorted)
+            for m, found in _likeliest(models, images, store, name, level, seed, own, batch_size).items():
+                distorted[m, name, float(level)] = (found[:, :topk] == y).any(1)
+    return Outcomes(clean, distorted, topk)
 
 
-def _predictions(
+def _likeliest(
     models: Mapping[str, nn.Module], images: Images, store: Store | None, name: str = "clean", level: float = 0, seed: int = 0,
     own: Distortion | None = None, batch_size: int = 500,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """The class that each model gives each image, (n,). An image is distorted once for all models that the store does not know."""
+    """The `KEPT` likeliest classes of each image by each model, likeliest first: (n, KEPT), or as many as there are.
+
+    An image is distorted once for all models that the store does not know.
+    """
     is_random = name in DISTORTIONS and DISTORTIONS[name][2]
     known = described(own) if own else None
     kept = store if own is None or known is not None else None
     keys = {
-        m: {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None,
+        m: {"measure": "likeliest", "distortion": name, "level": float(level), "seed": seed if is_random else None,
             "model": fingerprint(model), "images": images.digest, "own": known}
         for m, model in models.items()
     }  # fmt: skip
-    found: dict[str, list[int]] = {}
-    missing: dict[str, list[int]] = {}
+    found: dict[str, list[list[int]]] = {}
+    missing: dict[str, list[list[int]]] = {}
     for m, key in keys.items():
         try:
             found[m] = kept.find(key) if kept else missing.setdefault(m, [])
@@ -156,7 +168,7 @@ def _predictions(
         for x, y in images.batches(batch_size, device=_device(models[next(iter(missing))])):
             shown = distort(x)
             for m, predicted in missing.items():
-                predicted += predict(models[m], [(shown.to(_device(models[m])), y)])[:, 0].tolist()
+                predicted += predict(models[m], [(shown.to(_device(models[m])), y)], topk=KEPT).tolist()
     for m, predicted in missing.items():
         if kept:
             kept.keep(keys[m], predicted)
@@ -166,9 +178,9 @@ def _predictions(
 def table(results: Outcomes) -> pd.DataFrame:
     """One row a model × distortion × level.
 
-    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them), ``n_correct`` (images the
-    model classifies rightly undistorted), ``acc_on_correct`` (the share of those that it still does when distorted, pooled over
-    the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its 95 % Wilson interval).
+    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them; ``top5`` of outcomes with topk
+    5), ``n_correct`` (images the model classifies rightly undistorted), ``acc_on_correct`` (the share of those that it still does when
+    distorted, pooled over the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its 95 % Wilson interval).
     """
     rows = []
     for (model, distortion, level), right in results.distorted.items():
@@ -177,7 +189,7 @@ def table(results: Outcomes) -> pd.DataFrame:
         low, high = wilson(both, n_correct)
         rows.append(
             {
-                "model": model, "distortion": distortion, "level": level, "n": len(right), "top1": float(right.mean()),
+                "model": model, "distortion": distortion, "level": level, "n": len(right), f"top{results.topk}": float(right.mean()),
                 "n_correct": n_correct, "acc_on_correct": both / n_correct if n_correct else float("nan"), "ci_low": low, "ci_high": high,
             }
         )  # fmt: skip
@@ -269,5 +281,5 @@ def decisions(
     differ = s != t
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
-    found = _predictions({"": model}, images, store)[""][differ]
+    found = _likeliest({"": model}, images, store)[""][differ, 0]
     return found == s[differ], found == t[differ]

@@ -348,13 +348,14 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
-    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, judged in eval mode and fp32."""
+    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; judged in eval mode and fp32."""
     found = []
     with evaluating(model):
         for x, _ in batches:
             # gradients are off for this forward pass alone: the batches may come from an attack
             with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                found.append(model(x).topk(topk).indices.cpu())
+                logits = model(x)
+                found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
     return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
 
 

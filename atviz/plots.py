@@ -543,3 +543,49 @@ def cascade_curves(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.supxlabel("randomized down to this layer", fontsize=10)
     _legend(figure, axes[0, 0])
     return figure
+
+
+@styled
+def signed_areas(
+    rows: pd.DataFrame, areas: pd.DataFrame, *, labels: Mapping[str, str], chance: Mapping[str, float], titles: Mapping[str, str]
+) -> Figure:
+    """Accuracy against level, a row of panels a measure and a column a distortion; what lies between two networks filled by its sign.
+
+    The area is of the color of the network that lies above. Bands are the 95 % intervals of the two; other networks are thin lines.
+
+    Args:
+        rows: ``model``, ``distortion``, ``level``, ``measure``, ``value``, ``ci_low``, ``ci_high`` (shares).
+        areas: ``model``, ``baseline``, ``distortion``, ``measure``, ``difference``, ``ci_low``, ``ci_high``: what is written in the panels.
+        labels: distortion → its level on the axis. chance: measure → share that guessing gets. titles: measure → its name.
+    """
+    model, baseline = areas.model.iloc[0], areas.baseline.iloc[0]
+    figure = Figure(figsize=(4.6 * len(labels) + 0.4, 2.75 * len(titles) + 0.6))
+    axes = figure.subplots(len(titles), len(labels), squeeze=False, sharex="col", sharey="row")
+    for i, (measure, title) in enumerate(titles.items()):
+        for j, (distortion, label) in enumerate(labels.items()):
+            ax = axes[i, j]
+            panel = rows[(rows.measure == measure) & (rows.distortion == distortion)].sort_values("level")
+            lines = {name: panel[panel.model == name] for name in dict.fromkeys(rows.model)}
+            for name, line in lines.items():
+                main = name in (model, baseline)
+                style = look(name) | ({"markersize": 4.5} if main else {"linewidth": 1, "markersize": 0, "alpha": 0.8})
+                ax.plot(line.level, line.value * 100, label=name, **style)
+                if main:
+                    ax.fill_between(line.level, line.ci_low * 100, line.ci_high * 100, color=style["color"], alpha=0.3, linewidth=0)
+            above, below = (lines[name].value.to_numpy() * 100 for name in (model, baseline))
+            level = lines[model].level.to_numpy()
+            for name, where in ((model, above >= below), (baseline, above <= below)):
+                ax.fill_between(level, below, above, where=where, interpolate=True, color=look(name)["color"], alpha=0.14, linewidth=0)
+            area = areas[(areas.measure == measure) & (areas.distortion == distortion)].iloc[0]
+            mean, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in (area.difference, area.ci_low, area.ci_high))
+            ax.set_title(f"mean of {model} − {baseline}: {mean} [{low}, {high}] points", fontsize=9)
+            ax.axhline(chance[measure] * 100, color="#999999", linewidth=1, linestyle=":")
+            ax.annotate("chance", (level.max(), chance[measure] * 100), xytext=(0, -2), textcoords="offset points", fontsize=8.5,
+                        color="#666666", ha="right", va="top")  # fmt: skip
+            ax.set_ylim(0, 102)
+            if i == len(titles) - 1:
+                ax.set_xlabel(label)
+            if j == 0:
+                ax.set_ylabel(title)
+    _legend(figure, axes[0, 0])
+    return figure

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 FINE_TUNED_SIDE = 224  # that ImageNet weights were trained at
+CPU_BATCH = 100  # images classified at a time: on one core almost twice as fast as 500, whose activations leave the cache
 
 
 @dataclass(frozen=True)
@@ -264,9 +265,12 @@ class Study:
             resume.unlink(missing_ok=True)
         fabric.barrier()
 
-    def outcomes(self, distortions: evaluate.Distortions) -> evaluate.Outcomes:
+    def outcomes(self, distortions: evaluate.Distortions, *, topk: int = 1) -> evaluate.Outcomes:
         """`evaluate.outcomes` of the networks on the test images, read from the records where they are known."""
-        return evaluate.outcomes(self.models, self.test_images, distortions, seed=self.settings.seed, store=self.store)
+        batch_size = CPU_BATCH if self.device.type == "cpu" else 500
+        return evaluate.outcomes(
+            self.models, self.test_images, distortions, topk=topk, seed=self.settings.seed, batch_size=batch_size, store=self.store
+        )
 
     @property
     def attack(self) -> partial:

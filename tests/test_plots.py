@@ -231,3 +231,25 @@ def test_cascade_curves_draw_each_networks_steps_in_their_order():
             assert lines[name].get_color() == plots.look(name)["color"]
     assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == steps
     assert "rank correlation" in figure.axes[0].get_ylabel() and figure.axes[2].get_ylabel() == "SSIM"
+
+
+def test_the_area_between_two_curves_has_the_color_of_the_upper_one():
+    values = {"normal": [0.9, 0.5, 0.3], "underfit": [0.8, 0.4, 0.2], "pgd-inf-0.1": [0.7, 0.5, 0.5]}
+    rows = pd.DataFrame(
+        [{"model": m, "distortion": "blur", "level": float(i), "measure": "top1", "value": v, "ci_low": v - 0.02, "ci_high": v + 0.02}
+         for m, line in values.items() for i, v in enumerate(line)]
+    )  # fmt: skip
+    area = {"model": "pgd-inf-0.1", "baseline": "normal", "distortion": "blur", "measure": "top1"}
+    areas = pd.DataFrame([area | {"difference": 0.0, "ci_low": -0.031, "ci_high": 0.03}])
+    (ax,) = plots.signed_areas(rows, areas, labels={"blur": "σ"}, chance={"top1": 0.1}, titles={"top1": "top-1"}).axes
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    for name, line in values.items():
+        assert lines[name] == pytest.approx([100 * v for v in line])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("σ", "top-1") and "+0.0 [−3.1, +3.0] points" in ax.get_title()
+    filled = {}
+    for collection in ax.collections[-2:]:
+        corners = np.concatenate([path.vertices for path in collection.get_paths()])
+        filled[tuple(collection.get_facecolor()[0][:3])] = corners[:, 0].min(), corners[:, 0].max()
+    # they cross at level 1
+    assert filled[to_rgb(plots.look("normal")["color"])] == (0, 1)
+    assert filled[to_rgb(plots.look("pgd-inf-0.1")["color"])] == (1, 2)
