@@ -135,7 +135,7 @@ class Transferred:
     """``outcomes``: combination → (runs, n) bool, which test images each run classifies rightly after its last epoch.
 
     ``curves``: a row a combination, run and epoch, with ``model`` (the combination), ``run``, ``epoch``, ``loss`` (in training) and
-    ``clean`` (test accuracy).
+    ``clean`` (accuracy on the ``curve_images`` of `transfer`).
     """
 
     outcomes: dict[str, np.ndarray]
@@ -213,6 +213,7 @@ def transfer(
     *,
     runs: int = 3,
     limit: int | None = None,
+    curve_images: int | None = None,
     seed: int = 0,
     join: str = "features",
     frozen: bool = False,
@@ -226,6 +227,7 @@ def transfer(
             round, and a pair of a kind also the next.
         train_images, test_images: of the same classes; converted where they are grey and the networks are not, or the reverse.
         limit: each run draws that many training images, stratified, by its own seed, ``seed`` + r; None: all of them.
+        curve_images: how many test images, stratified, are asked after every epoch; None: all. After the last all are, in any case.
         join, frozen: as `Fusion`. Where the trunks are frozen and the recipe does not augment, their features are computed once.
 
     Raises:
@@ -246,6 +248,7 @@ def transfer(
     of = channels(next(iter(trunks.values()))[0])
     train_images, test_images = recolored(train_images, of), recolored(test_images, of)
     y = test_images.y.cpu().numpy()
+    asked = test_images.sample(curve_images) if curve_images and curve_images < len(test_images) else test_images
     outcomes: dict[str, list[np.ndarray]] = {name: [] for name in combinations}
     curves: list[dict[str, Any]] = []
     for run in range(runs):
@@ -255,9 +258,9 @@ def transfer(
             chosen = _chosen(name, trunks, run)
             key = {
                 "measure": "transfer", "trunks": [models.fingerprint(trunk) for trunk in chosen], "train": shown.digest, "test": test_images.digest,
-                "recipe": train.describe(fitting), "seed": seed + run, "join": join, "frozen": frozen,
+                "asked": len(asked),                 "recipe": train.describe(fitting), "seed": seed + run, "join": join, "frozen": frozen,
             }  # fmt: skip
-            found = cell(store, key, partial(_tuned, chosen, fitting, shown, test_images, seed + run, join, frozen, fabric))
+            found = cell(store, key, partial(_tuned, chosen, fitting, shown, asked, test_images, seed + run, join, frozen, fabric))
             outcomes[name].append(np.array(found["predicted"]) == y)
             curves += [{"model": name, "run": run, **row} for row in found["history"]]
     return Transferred({name: np.stack(hits) for name, hits in outcomes.items()}, pd.DataFrame(curves))
@@ -269,23 +272,18 @@ def _chosen(combination: str, trunks: Mapping[str, Sequence[nn.Module]], run: in
 
 
 def _tuned(
-    trunks: Sequence[nn.Module],
-    recipe: recipes.Recipe,
-    shown: Images,
-    test: Images,
-    seed: int,
-    join: str,
-    frozen: bool,
+    trunks: Sequence[nn.Module], recipe: recipes.Recipe, shown: Images, asked: Images, test: Images, seed: int, join: str, frozen: bool,
     fabric: Fabric | None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """The classes that a fusion predicts after fine-tuning, (n,), and its history."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fusion = Fusion(trunks, len(shown.classes), join=join, frozen=frozen)
     tuned: nn.Module = fusion
     if frozen and recipe.augment is None:
-        tuned, shown, test = fusion.head, features(fusion, shown), features(fusion, test)
-    report = train.fit(tuned, recipe, shown, test, seed=seed, fabric=fabric)
+        tuned = fusion.head
+        shown, asked, test = (features(fusion, images) for images in (shown, asked, test))
+    report = train.fit(tuned, recipe, shown, asked, seed=seed, fabric=fabric)
     predicted = models.predict(tuned, test.batches(500, device=next(tuned.parameters()).device))[:, 0]
     history = [{name: row[name] for name in ("epoch", "loss", "clean")} for row in report["history"]]
     return {"predicted": predicted.tolist(), "history": history}
@@ -297,6 +295,7 @@ class Effort:
 
     runs: int
     limit: int | None  # training images of each run; None: all
+    curve_images: int | None  # test images asked after every epoch; None: all
     epochs: int
     batch_size: int
     lr: float
@@ -304,8 +303,10 @@ class Effort:
 
 # quick: rate and batch size for a few hundred images, chosen on training images that no run is trained on (checkpoints/transfer)
 EFFORTS = {
-    "smoke": Effort(2, 64, 2, 32, 0.01), "quick": Effort(3, 500, 12, 32, 0.01), "full": Effort(3, None, RECIPE.epochs, RECIPE.batch_size, RECIPE.lr),
-}  # fmt: skip
+    "smoke": Effort(2, 64, None, 2, 32, 0.1),
+    "quick": Effort(3, 300, 250, 12, 16, 0.03),
+    "full": Effort(3, None, None, RECIPE.epochs, RECIPE.batch_size, RECIPE.lr),
+}
 
 
 @dataclass(frozen=True)
@@ -343,9 +344,10 @@ class Task:
         side, profile = first.train_images.shape[-1], first.profile
         train_images = data.load(self.target, "train", size=side, limit=profile.train_limit)
         test_images = data.load(self.target, "test", size=side, limit=profile.test_limit)
+        effort = self.effort
         return transfer(
-            found, train_images, test_images, self.recipe,
-            runs=self.effort.runs, limit=self.effort.limit, seed=self.source.seed, join=self.join, frozen=self.frozen, store=store,
+            found, train_images, test_images, self.recipe, runs=effort.runs, limit=effort.limit, curve_images=effort.curve_images,
+            seed=self.source.seed, join=self.join, frozen=self.frozen, store=store,
         )  # fmt: skip
 
 
