@@ -1,4 +1,4 @@
-"""95 % intervals: of a share, of a mean, and of the difference of two shares on the same images."""
+"""95 % intervals: of a share, of a mean, and of a difference, of two shares on the same images or of two samples' means."""
 
 from __future__ import annotations
 
@@ -55,3 +55,16 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean of (n,) values with its 95 % normal interval, mean ± 1.96 · s/√n."""
     mean, half = float(np.mean(values)), Z95 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
     return mean, mean - half, mean + half
+
+
+def unpaired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """Mean of the sample ``a`` minus that of ``b``, (n,) and (m,), with Welch's 95 % t interval; nan bounds for fewer than two values."""
+    difference = float(np.mean(a) - np.mean(b))
+    if min(len(a), len(b)) < 2:
+        return difference, float("nan"), float("nan")
+    from scipy.stats import ttest_ind
+
+    if np.ptp(a) == np.ptp(b) == 0:
+        return difference, difference, difference
+    interval = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    return difference, float(interval.low), float(interval.high)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from . import evaluate, recipes
-from .findings import CLAIMS, Finding, sentence
+from .findings import CLAIMS, COMPARED, Finding, sentence
 from .intervals import mean_interval, paired_difference
 from .study import Settings, Study
 
@@ -77,7 +77,7 @@ class Notebook(Study):
         return frame if show is None else show
 
     def compare(self, results: evaluate.Outcomes) -> None:
-        """Note a finding for each distortion and level that the paper reports: accuracy on correct of the compared networks."""
+        """Note a finding for each distortion and level that a paper reports: accuracy on correct of the compared networks."""
         for measure, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
             if (measure, level) in CLAIMS:
                 self.compare_shares(
@@ -92,14 +92,22 @@ class Notebook(Study):
         share = {name: float((h & given[name]).sum() / max(1, given[name].sum())) for name, h in hit.items()}
         a, b = self.adversarial, "normal"
         interval = paired_difference(hit[a], hit[b], given_a=given[a], given_b=given[b])
-        self.findings.append(Finding(measure, level, share[b], share.get("underfit"), share[a], *interval, len(hit[a])))
+        self.note(measure, share[b], share[a], interval, n=len(hit[a]), level=level, percent=True, underfit=share.get("underfit"))
 
     def compare_means(self, measure: str, values: dict[str, np.ndarray]) -> None:
         """Note the finding of a number per image, (n,) for each network."""
         a, b = self.adversarial, "normal"
         mean = {name: float(v.mean()) for name, v in values.items()}
         interval = mean_interval(values[a] - values[b])
-        self.findings.append(Finding(measure, 0, mean[b], mean.get("underfit"), mean[a], *interval, len(values[a]), percent=False))
+        self.note(measure, mean[b], mean[a], interval, n=len(values[a]), underfit=mean.get("underfit"))
+
+    def note(
+        self, measure: str, before: float, after: float, interval: tuple[float, float, float], *, n: int, level: float = 0,
+        percent: bool = False, names: tuple[str, str] = COMPARED, underfit: float | None = None, unit: str = "images",
+    ) -> None:  # fmt: skip
+        """Note a finding of any two quantities: ``interval`` is their difference, after minus before, and its bounds; ``n`` and ``unit``
+        say of how many of what, ``names`` what is compared."""
+        self.findings.append(Finding(measure, level, before, underfit, after, *interval, n, percent, names, unit))
 
     def conclude(self, also: str = "") -> Any:
         """Write the findings to ``out`` and return them as one sentence, made from the numbers, for the notebook; ``also`` comes after it."""

@@ -57,7 +57,7 @@ def _findings(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _finding(row: dict[str, Any]) -> dict[str, str]:
-    finding = Finding(**{field.name: row[field.name] for field in fields(Finding)})
+    finding = Finding(**{field.name: row[field.name] for field in fields(Finding)} | {"names": tuple(row["names"])})
     return finding.cells() | {"clause": finding.clause}
 
 
@@ -131,7 +131,7 @@ def _findings_lines(folder: Path) -> list[str]:
     cells = [_finding(row) for name in names for row in _findings(folder, name)]
     keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper", "verdict")
     return [
-        "| measured on the same test images | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
+        "| what | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
         "|---|--:|--:|--:|--:|--:|---|---|",
         *(f"| {' | '.join(c[k] for k in keys)}{'; ' * bool(c['caution'])}{c['caution']} |" for c in cells),
     ]

@@ -164,6 +164,18 @@ class Study:
         found = {name: self.obtain(name) for name in order}
         return {name: found[name] for name in self.settings.models}
 
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """A network of the same architecture with random weights, in eval mode, drawn by the seed after the one that training starts from."""
+        shape = next(self.cards[name]["model"] for name in self.models)
+        return self._drawn(shape, self.settings.seed + 1).to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    @staticmethod
+    def _drawn(shape: dict[str, Any], seed: int, weights: str | None = None) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return models.build(**shape, weights=weights)
+
     def recipe(self, name: str) -> recipes.Recipe:
         """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing.
 
@@ -230,9 +242,7 @@ class Study:
         weights = None if self.settings.weights == "none" else self.settings.weights
         if weights:
             shape["small_stem"] = models.has_small_stem(weights)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            model = models.build(**shape, weights=weights)
+        model = self._drawn(shape, self.settings.seed, weights)
         resume = folder.with_name(folder.name + ".training")
         fabric = self.fabric or train.make_fabric()
         report = train.fit(model, recipe, images, self.test_images, seed=self.settings.seed, fabric=fabric, resume=resume)

@@ -32,15 +32,37 @@ def finding(measure="saturate", level=1024, low=0.1, high=0.3, **others):
         ("random_modes", 0.1, -MARGIN * 2, -MARGIN * 1.1, "disagrees"),
         ("random_modes", 0.1, 0.0, MARGIN * 2, "undecided"),
         ("saturate", 1024, float("nan"), float("nan"), "undecided"),
+        ("fusion", 0, -0.019, 0.05, "agrees"),
+        ("fusion", 0, -0.05, -0.021, "disagrees"),
+        ("fusion", 0, -0.021, 0.05, "undecided"),
+        ("guided_dependence", 0, -0.3, -0.2, "agrees"),
+        ("guided_dependence", 0, 0.2, 0.3, "disagrees"),
     ],
 )
 def test_verdict(measure, level, low, high, verdict):
     assert finding(measure, level, low, high).verdict == verdict
 
 
-def test_every_claim_names_a_direction_and_its_place_in_the_paper():
-    assert {expected for _, expected, _ in CLAIMS.values()} == {"higher", "lower", "equal"}
-    assert all(source.startswith(("Table", "Figure", "section")) for _, _, source in CLAIMS.values())
+def test_every_claim_names_a_direction_a_paper_and_a_place_in_it():
+    assert {claim.expected for claim in CLAIMS.values()} == {"higher", "lower", "equal", "not lower"}
+    assert {claim.paper for claim in CLAIMS.values()} == {"Zhang & Zhu", "Itazuri et al."}
+    assert all(claim.source.startswith(("Table", "Figure", "section", "appendix")) for claim in CLAIMS.values())
+
+
+def test_what_is_compared_is_named_where_it_is_not_the_normal_and_the_adversarial_network():
+    fusion = finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), percent=True)
+    assert "50.0 % (ADV+ADV) → 70.0 % (STD+ADV)" in fusion.clause
+    assert "as Itazuri et al. report" in fusion.clause
+    assert fusion.cells()["adversarial"] == "70.0 % (STD+ADV)"
+    assert fusion.cells()["paper"] == "not lower by 2 points (Itazuri et al., Figure 7)"
+    assert "normal" not in sentence([fusion])
+    assert finding().cells()["adversarial"] == "70.0 %"
+
+
+def test_the_sentence_says_how_many_of_what():
+    filters = finding("first_layer_norm", 0, percent=False, n=16, unit="filters")
+    assert filters.cells()["n"] == "16 filters"
+    assert "on 2,000 images and 16 filters:" in sentence([finding(), filters])
 
 
 def test_the_sentence_follows_the_numbers():

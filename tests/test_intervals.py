@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, t
 
-from atviz.intervals import mean_interval, paired_difference, wilson
+from atviz.intervals import mean_interval, paired_difference, unpaired_difference, wilson
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0, 1))
@@ -127,3 +127,19 @@ def test_nothing_to_compare_is_nan():
 def test_outcomes_of_different_images_are_refused(outcomes):
     with pytest.raises(ValueError, match="of the same images"):
         paired_difference(**outcomes)
+
+
+def test_the_interval_of_unpaired_means_is_welchs():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 12), rng.normal(0, 3, 40)
+    va, vb = a.var(ddof=1) / 12, b.var(ddof=1) / 40
+    freedom = (va + vb) ** 2 / (va**2 / 11 + vb**2 / 39)
+    half = t.ppf(0.975, freedom) * np.sqrt(va + vb)
+    value, low, high = unpaired_difference(a, b)
+    assert value == pytest.approx(a.mean() - b.mean())
+    assert (low, high) == pytest.approx((value - half, value + half))
+
+
+def test_the_interval_of_unpaired_means_of_too_few_or_equal_values():
+    assert np.isnan(unpaired_difference(np.ones(1), np.ones(5))[1:]).all()
+    assert unpaired_difference(np.ones(3), np.zeros(3)) == (1, 1, 1)

@@ -119,6 +119,13 @@ def test_a_network_answers_as_it_did_when_its_card_was_written(study):
         assert study.outcomes({}).clean[name].mean() == pytest.approx(study.cards[name]["metrics"]["clean"], abs=0.011)
 
 
+def test_the_untrained_network_is_of_the_same_architecture_drawn_by_the_seed_and_not_the_start_of_training(study):
+    shape = study.cards["normal"]["model"]
+    drawn, start = (study._drawn(shape, seed) for seed in (study.settings.seed + 1, study.settings.seed))
+    assert models.fingerprint(study.untrained) == models.fingerprint(drawn) != models.fingerprint(start)
+    assert not study.untrained.training
+
+
 def test_findings_are_paired_differences_of_the_named_networks(study, tmp_path):
     notebook = Notebook(study.settings, name="demo", out=str(tmp_path))
     hit = {"normal": np.array([1, 1, 0, 0] * 25, bool), "underfit": np.ones(100, bool), "pgd-inf-0.1": np.array([1, 1, 1, 0] * 25, bool)}
