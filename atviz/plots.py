@@ -414,20 +414,20 @@ def learning_curves(rows: pd.DataFrame, *, xlabel: str = "epoch of fine-tuning")
 
 @styled
 def accuracy_intervals(rows: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Accuracies with intervals, a row each, and the runs that they are means of as points.
+    """Accuracies with intervals, a row each, and the runs that they are means of as ticks below them.
 
     Rows: ``model``, ``value``, ``ci_low``, ``ci_high`` (shares). Runs: ``model``, ``value``.
     """
     figure = Figure(figsize=(6.8, 1.0 + 0.42 * len(rows)))
     ax = figure.add_subplot()
     at = np.arange(len(rows))[::-1]
-    for y, row in zip(at, rows.itertuples(), strict=True):
-        kind = look(str(row.model))
-        ax.hlines(y, row.ci_low * 100, row.ci_high * 100, color=kind["color"], linewidth=2)
-        ax.scatter(row.value * 100, y, color=kind["color"], marker=kind["marker"], s=44, zorder=3)
-        own = runs[runs.model == row.model].value * 100
+    for y, row in zip(at, rows.to_dict("records"), strict=True):
+        kind = look(row["model"])
+        ax.hlines(y, row["ci_low"] * 100, row["ci_high"] * 100, color=kind["color"], linewidth=2)
+        ax.scatter(row["value"] * 100, y, color=kind["color"], marker=kind["marker"], s=44, zorder=3)
+        own = runs[runs.model == row["model"]].value * 100
         ax.scatter(own, [y - 0.24] * len(own), color=kind["color"], marker="|", s=40, linewidth=1.2)
-        ax.annotate(f"{row.value:.1%}", (row.value * 100, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8.5)
+        ax.annotate(f"{row['value']:.1%}", (row["value"] * 100, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8.5)
     ax.set_yticks(at, rows.model)
     ax.set(xlabel="accuracy on test images (%)", ylim=(-0.6, len(rows) - 0.3))
     ax.grid(axis="y", visible=False)

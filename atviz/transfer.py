@@ -161,16 +161,17 @@ class Transferred:
     @property
     def readable(self) -> pd.DataFrame:
         """`table` as text, in percent."""
-        rows = self.table
-        return pd.DataFrame(
+        rows = [
             {
-                "networks": rows.model,
-                "accuracy (%)": [f"{100 * r.value:.1f} [{100 * r.ci_low:.1f}, {100 * r.ci_high:.1f}]" for r in rows.itertuples()],
-                "s.d.": [f"{100 * sd:.1f}" for sd in rows.sd],
-                "runs": rows.runs,
-                "test images": rows.n,
+                "networks": row["model"],
+                "accuracy (%)": f"{100 * row['value']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]",
+                "s.d.": f"{100 * row['sd']:.1f}",
+                "runs": row["runs"],
+                "test images": row["n"],
             }
-        )
+            for row in self.table.to_dict("records")
+        ]
+        return pd.DataFrame(rows)
 
     @property
     def by_run(self) -> pd.DataFrame:
