@@ -400,12 +400,12 @@ def learning_curves(rows: pd.DataFrame, *, xlabel: str = "epoch of fine-tuning")
 
     Rows: ``model``, ``epoch``, ``value``, ``low``, ``high`` (shares; low and high may be missing).
     """
-    figure = Figure(figsize=(6.8, 4.2))
+    figure = Figure(figsize=(7.6, 4.2))
     ax = figure.add_subplot()
     for name in dict.fromkeys(rows.model):
         part = rows[rows.model == name]
         ax.plot(part.epoch, part.value * 100, label=name, markevery=max(1, len(part) // 12), **look(name))
-        ax.fill_between(part.epoch, part.low * 100, part.high * 100, color=look(name)["color"], alpha=0.15, linewidth=0)
+        ax.fill_between(part.epoch, part.low * 100, part.high * 100, color=look(name)["color"], alpha=0.12, linewidth=0)
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     ax.set(xlabel=xlabel, ylabel="accuracy on test images (%)")
     _legend(figure, ax)

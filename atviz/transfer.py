@@ -254,8 +254,8 @@ def transfer(
     curves: list[dict[str, Any]] = []
     for run in range(runs):
         shown = train_images.sample(limit, seed=seed + run) if limit and limit < len(train_images) else train_images
-        fitting = replace(recipe, batch_size=min(recipe.batch_size, len(shown)))
         for name in combinations:
+            fitting = replace(recipe, name=name, batch_size=min(recipe.batch_size, len(shown)))
             chosen = _chosen(name, trunks, run)
             key = {
                 "measure": "transfer", "trunks": [models.fingerprint(trunk) for trunk in chosen], "train": shown.digest, "test": test_images.digest,
@@ -334,7 +334,8 @@ class Task:
         return {
             "trained on": source.dataset, "network": source.arch, "STD": "normal", "ADV": study.Study(source).adversarial,
             "fine-tuned on": self.target, "images a run": effort.limit or "all", "runs": effort.runs, "epochs": effort.epochs,
-            "learning rate": effort.lr, "batch": effort.batch_size, "augmented": self.recipe.augment or "no", "joined": self.join,
+            "learning rate": effort.lr, "batch": effort.batch_size, "augmented": self.recipe.augment or "no",
+            "test images asked each epoch": effort.curve_images or "all", "joined": self.join,
             "trunks": "frozen" if self.frozen else "trained",
         }  # fmt: skip
 
