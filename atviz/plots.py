@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from textwrap import fill
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -391,6 +392,158 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure.supxlabel("true shape bias (%)", fontsize=10)
     figure.supylabel("what the instrument reads", fontsize=10)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=8, columnspacing=1.2, handletextpad=0.3)
+    return figure
+
+
+@styled
+def filter_sheet(filters: Mapping[str, Tensor], *, gain: float = 1.0) -> Figure:
+    """First-layer filters, a panel a network, all on one scale: gain · weight + 1/2, clipped to [0, 1] (Itazuri et al. 2019, Figure 4).
+
+    ``filters``: network → (K, C, h, w), of one or three channels.
+    """
+    figure = Figure(figsize=(3.2 * len(filters), 3.6))
+    panels = figure.subplots(1, len(filters), squeeze=False, gridspec_kw={"wspace": 0.08})[0]
+    for ax, (name, weights) in zip(panels, filters.items(), strict=True):
+        _show(ax, _mosaic((gain * weights.detach().float().cpu() + 0.5).clamp(0, 1)))
+        ax.set_title(name, color=look(name)["color"])
+    said = "weight" if gain == 1 else f"{gain:.3g} · weight"
+    figure.supxlabel(f"{said} + 0.5, clipped to [0, 1], on one scale for all: mid-grey is a weight of 0", fontsize=9, color="#555555")
+    return figure
+
+
+def _mosaic(tiles: Tensor) -> Tensor:
+    """Tiles (K, C, h, w) side by side in about as many rows as columns, with pale lines between them: one image of three channels."""
+    zoom = max(1, 24 // tiles.shape[-1])  # narrow lines between small tiles
+    tiles = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    count, _, height, width = tiles.shape
+    columns, gap = int(np.ceil(np.sqrt(count))), 3
+    rows = -(-count // columns)
+    sheet = torch.tensor(to_rgb("#cfe3f5"))[:, None, None].repeat(1, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = tile
+    return sheet
+
+
+@styled
+def feature_sheet(images: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str]) -> Figure:
+    """Maximized features, a row a layer, a block of columns a network (Itazuri et al. 2019, Figures 3 and 15 to 19).
+
+    Args:
+        images: network → layer → (n, C, H, W).
+        labels: layer → what is said of its row.
+    """
+    shown = max(len(pictures) for layers in images.values() for pictures in layers.values())
+    figure, axes = _panel(len(labels), shown * len(images), shown)
+    for block, (name, layers) in enumerate(images.items()):
+        axes[0, block * shown].set_title(name, loc="left", color=look(name)["color"])
+        for i, layer in enumerate(labels):
+            for j, picture in enumerate(layers[layer]):
+                _show(axes[i, block * shown + j], picture)
+                axes[i, block * shown + j].images[0].set_interpolation("antialiased")  # large images are shown smaller than they are
+                axes[i, block * shown + j].spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
+    for ax, label in zip(axes[:, 0], labels.values(), strict=True):
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6, fontsize=8.5)
+    beside = 0.07 * max(len(line) for label in labels.values() for line in label.split("\n")) + 0.3 * len(images)  # labels and gaps, inches
+    side = (figure.get_figwidth() - beside) / axes.shape[1]
+    figure.set_figheight(0.4 + len(labels) * side)
+    return figure
+
+
+@styled
+def centroid_curves(rows: pd.DataFrame, *, ylabel: str, noise: float | None = None) -> Figure:
+    """A mean over filters for every layer, a line a network with its 95 % band, layers in the order of the rows.
+
+    Rows: ``model``, ``layer``, ``value``, ``ci_low``, ``ci_high``. ``noise`` marks the value of white noise.
+    """
+    layers = list(dict.fromkeys(rows.layer))
+    at, every = np.arange(len(layers)), -(-len(layers) // 30)
+    figure = Figure(figsize=(max(8.0, min(11.0, 0.36 * len(layers) + 1.5)), 4.2))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name].set_index("layer").loc[layers]
+        ax.plot(at, part.value, label=name, **look(name))
+        ax.fill_between(at, part.ci_low, part.ci_high, color=look(name)["color"], alpha=0.18, linewidth=0)
+    if noise is not None:
+        ax.axhline(noise, color="#999999", linewidth=1.2, linestyle=":", label="white noise")
+    ax.set_xticks(at[::every], layers[::every], rotation=60, ha="right", rotation_mode="anchor", fontsize=8.5)
+    ax.set(ylabel=ylabel, ylim=(0, None))
+    _legend(figure, ax)
+    return figure
+
+
+# scale of signed maps -> what a figure says of it
+SIGNED_SCALES = {
+    "map": "mid-grey is 0; each map clipped at ±3 of its own standard deviations",
+    "shared": "mid-grey is 0; all maps on one scale, clipped at ±3 standard deviations of all",
+}
+
+
+def signed_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str], *, scale: str = "map") -> Figure:
+    """Images above, below them each model's signed maps with their channels as colors (Itazuri et al. 2019).
+
+    Args:
+        images: (N, C, H, W); maps: model → a tensor like it.
+        scale: ``map`` as `signed`; ``shared`` clips at ±3 standard deviations of all the figure's values, so that magnitudes can be
+            compared. The figure says which.
+    """
+    if check_scale(scale) == "map":
+        shown = {name: signed(each) for name, each in maps.items()}
+    else:
+        values = torch.cat(list(maps.values()))
+        together = signed(values.flatten()[None, None, None]).view_as(values)
+        shown = dict(zip(maps, together.split(len(images)), strict=True))
+    return image_grid([("image", images), *shown.items()], titles, note=SIGNED_SCALES[scale])
+
+
+@styled
+def likeness_points(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Means with 95 % intervals, a panel a measure (measure → title), a column a method, a color a pair of networks.
+
+    Rows: ``pair``, ``method``, ``measure``, ``value``, ``ci_low``, ``ci_high``. A pair "untrained and b" has the look of b, others are black.
+    """
+    figure = Figure(figsize=(3.6 * len(titles) + 0.4, 3.7))
+    axes = np.atleast_1d(figure.subplots(1, len(titles), sharey=True))
+    names, methods = list(dict.fromkeys(rows.pair)), list(dict.fromkeys(rows.method))
+    for ax, (measure, title) in zip(axes, titles.items(), strict=True):
+        for i, name in enumerate(names):
+            part = rows[(rows.pair == name) & (rows.measure == measure)].set_index("method").loc[methods]
+            at = np.arange(len(methods)) + 0.18 * (i - (len(names) - 1) / 2)
+            errors = [part.value - part.ci_low, part.ci_high - part.value]
+            ax.errorbar(at, part.value, yerr=errors, label=name, **look(name.removeprefix("untrained and ")) | {"linestyle": ""})
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_title(title)
+    axes[0].set(ylabel="similarity (1: the same map)", ylim=(min(-0.1, rows.ci_low.min() - 0.05), 1.03))
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def cascade_curves(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Similarity to the intact network's maps after each step of a randomization, with 95 % bands: a row a measure, a column a method.
+
+    Rows: ``model``, ``method``, ``step``, ``measure``, ``value``, ``ci_low``, ``ci_high``. ``titles``: measure → its axis' label.
+    """
+    methods, steps = list(dict.fromkeys(rows.method)), list(dict.fromkeys(rows.step))
+    figure = Figure(figsize=(2.1 * len(methods) + 0.6, 1.75 * len(titles) + 1.1))
+    axes: np.ndarray = figure.subplots(len(titles), len(methods), sharex=True, sharey=True, squeeze=False)
+    for (i, j), ax in np.ndenumerate(axes):
+        part = rows[(rows.measure == list(titles)[i]) & (rows.method == methods[j])]
+        for name, line in part.groupby("model", sort=False):
+            at = [steps.index(step) for step in line.step]
+            kind = look(str(name))
+            ax.plot(at, line.value, label=name, **kind)
+            ax.fill_between(at, line.ci_low, line.ci_high, color=kind["color"], alpha=0.18, linewidth=0)
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(steps)), steps, rotation=90, fontsize=min(9.0, 90 / len(steps)))
+    for ax, method in zip(axes[0], methods, strict=True):
+        ax.set_title(method)
+    for ax, label in zip(axes[:, 0], titles.values(), strict=True):
+        ax.set_ylabel(fill(label, 18))
+    axes[0, 0].set_ylim(min(-0.1, rows.ci_low.min() - 0.05), 1.05)
+    figure.supxlabel("randomized down to this layer", fontsize=10)
+    _legend(figure, axes[0, 0])
     return figure
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,7 @@ COMBINATIONS = ("STD", "ADV", "STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")  # kin
 PAIRS = ("STD+STD", "ADV+ADV")  # what STD+ADV is held against
 JOINS = ("features", "logits")
 # Itazuri et al. 2019: the learning rate and epochs of the fine-tuning, all else as they train on ImageNet
-RECIPE = recipes.Recipe(
-    "transfer", epochs=30, batch_size=256, lr=0.001, momentum=0.9, weight_decay=1e-4, schedule="step", milestones=(10, 20), augment=None
-)
+RECIPE = replace(recipes.lasting(recipes.get("normal", preset="itazuri"), 30), name="transfer", lr=0.001, augment=None)
 
 
 class Fusion(nn.Module):
@@ -101,13 +99,8 @@ class Features(Images):
     def __post_init__(self) -> None:
         pass
 
-    def batches(
-        self, batch_size: int, *, shuffle: bool = False, generator: torch.Generator | None = None, device: Any = None, augment: Any = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
-        for index in order.split(batch_size):
-            x, y = self.x[index.to(self.x.device)], self.y[index.to(self.y.device)]
-            yield (x, y) if device is None else (x.to(device), y.to(device))
+    def _shown(self, x: Tensor, *_: Any) -> Tensor:
+        return x
 
 
 def features(fusion: Fusion, images: Images) -> Features:
@@ -125,6 +118,8 @@ def recolored(images: Images, channels: int) -> Images:
         return images
     if {have, channels} != {1, 3}:
         raise ValueError(f"{images.name} has {have} channels and the network takes {channels}; only 1 and 3 can be brought to each other")
+    if images.x.is_meta:
+        raise ValueError(f"{images.name} is too large to be held in memory, and is not brought from {have} to {channels} channels there")
     from torchvision.transforms.v2 import functional as F
 
     return replace(images, x=images.x.expand(-1, 3, -1, -1) if channels == 3 else F.rgb_to_grayscale(images.x))
@@ -320,11 +315,16 @@ class Task:
     join: str
     frozen: bool
 
+    @cached_property
+    def side(self) -> int:
+        """The side of the images that the networks were trained on, which the target's are brought to."""
+        return study.Study(self.source).train_images.shape[-1]
+
     @property
     def recipe(self) -> recipes.Recipe:
         """`RECIPE` at the effort's scale; augmented as training on the target is, but not where the trunks are frozen."""
-        effort = self.effort
-        augment = None if self.frozen else study.augmentation(self.target)
+        effort, usual = self.effort, recipes.get("normal", preset="itazuri", image_size=self.side).augment
+        augment = None if self.frozen else study.augmentation(self.target, usual)
         return replace(recipes.lasting(RECIPE, effort.epochs), batch_size=effort.batch_size, lr=effort.lr, augment=augment)
 
     @property
@@ -340,15 +340,13 @@ class Task:
         }  # fmt: skip
 
     def run(self, *, store: Store | None = None) -> Transferred:
-        """`transfer` of the source's networks to the target, brought to the side that they were trained at."""
-        first = study.Study(self.source)
-        found = sources(self.source)
-        side, profile = first.train_images.shape[-1], first.profile
-        train_images = data.load(self.target, "train", size=side, limit=profile.train_limit)
-        test_images = data.load(self.target, "test", size=side, limit=profile.test_limit)
+        """`transfer` of the source's networks to the target."""
+        profile = study.Study(self.source).profile
+        train_images = data.load(self.target, "train", size=self.side, limit=profile.train_limit)
+        test_images = data.load(self.target, "test", size=self.side, limit=profile.test_limit)
         effort = self.effort
         return transfer(
-            found, train_images, test_images, self.recipe, runs=effort.runs, limit=effort.limit, curve_images=effort.curve_images,
+            sources(self.source), train_images, test_images, self.recipe, runs=effort.runs, limit=effort.limit, curve_images=effort.curve_images,
             seed=self.source.seed, join=self.join, frozen=self.frozen, store=store,
         )  # fmt: skip
 

@@ -16,7 +16,8 @@ TOLERANCE = 0.01  # of robust accuracy: PGD does not take the same steps on ever
 
 
 def publish(study: Study, name: str, folder: Path | None = None) -> Path:
-    """Keep a network of a study in ``folder``, by default in ``checkpoints/zoo``: half precision, its card with clean and robust accuracy on all test images.
+    """Keep a network of a study in ``folder``, by default in ``checkpoints/zoo``: half precision, its card with clean and robust accuracy on
+    all test images.
 
     The attack is PGD L∞ at the data set's eps, with the steps of the profile ``zoo`` (Zhang & Zhu 2019, Table 1).
     """

@@ -136,6 +136,103 @@ def test_instrument_panels_draw_each_reading_at_the_true_bias():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["shape-only", "texture-only", "normal"]
 
 
+def test_filters_are_drawn_on_one_scale():
+    filters = {"normal": torch.linspace(-1, 1, 5 * 9).view(5, 1, 3, 3), "pgd-inf-8": torch.full((5, 3, 3, 3), 0.1)}
+    for gain in (1.0, 0.5):
+        figure = plots.filter_sheet(filters, gain=gain)
+        for ax, (name, weights) in zip(figure.axes, filters.items(), strict=True):
+            shown = np.asarray(ax.images[0].get_array())
+            assert ax.get_title() == name
+            # 24 pixels a filter and lines of 3: the second row begins at 27, with the fourth of five in three columns
+            fourth = shown[27:51:8, 0:24:8]
+            expected = np.clip(gain * weights[3].numpy() + 0.5, 0, 1).transpose(1, 2, 0)
+            assert fourth == pytest.approx(np.broadcast_to(expected, (3, 3, 3)))
+        assert ("0.5 · weight" in figure.get_supxlabel()) == (gain == 0.5)
+
+
+def test_features_stand_in_their_layer_and_network():
+    images = {name: {layer: torch.rand(2, 1, 4, 4) for layer in ("conv1", "conv2")} for name in ("normal", "pgd-inf-8")}
+    figure = plots.feature_sheet(images, {"conv1": "first", "conv2": "second"})
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["first", "second"]
+    for i, layer in enumerate(("conv1", "conv2")):
+        expected = [picture[0].numpy() for name in images for picture in images[name][layer]]
+        assert all((ax.images[0].get_array() == e).all() for ax, e in zip(axes[i], expected, strict=True))
+
+
+def test_centroid_curves_draw_the_rows_in_their_order():
+    rows = pd.DataFrame(
+        [{"model": m, "layer": layer, "value": v + i, "ci_low": v + i - 1, "ci_high": v + i + 2}
+         for i, m in enumerate(NAMES) for v, layer in ((5, "conv1"), (3, "a.conv"))]
+    )  # fmt: skip
+    ax = plots.centroid_curves(rows, ylabel="cycles", noise=9.0).axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert lines == {name: [5 + i, 3 + i] for i, name in enumerate(NAMES)} | {"white noise": [9, 9]}
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["conv1", "a.conv"]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (2, 7)
+
+
+def test_signed_maps_on_one_scale_keep_their_magnitudes():
+    maps = {"untrained": 0.1 * torch.randn(2, 3, 16, 16), "normal": torch.randn(2, 3, 16, 16)}
+    images = torch.rand(2, 3, 16, 16)
+    every = torch.cat(list(maps.values())).numpy()
+
+    def shown(scale):
+        figure = plots.signed_grid(images, maps, ["a", "b"], scale=scale)
+        pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+        np.testing.assert_allclose(pictures[1], images[1].permute(1, 2, 0))
+        return pictures[2:], figure.get_supxlabel()
+
+    each = [(name, i) for name in maps for i in range(2)]
+    for scale, said in (("map", "own standard deviations"), ("shared", "all maps on one scale")):
+        pictures, note = shown(scale)
+        assert said in note
+        for (name, i), picture in zip(each, pictures, strict=True):
+            values = maps[name][i].numpy()
+            deviation = (values if scale == "map" else every).std(ddof=1)
+            expected = np.clip(values / (3 * deviation), -1, 1) / 2 + 0.5
+            np.testing.assert_allclose(picture, expected.transpose(1, 2, 0), atol=1e-5)
+    with pytest.raises(ValueError, match="scale is 'both'"):
+        plots.signed_grid(images, maps, ["a", "b"], scale="both")
+
+
+LIKENESS = {"rank": "rank correlation of magnitudes", "ssim": "SSIM"}
+
+
+def test_likeness_points_are_the_rows_with_the_look_of_the_trained_network():
+    names = ["untrained and normal", "untrained and pgd-inf-0.1", "normal and pgd-inf-0.1"]
+    rows = pd.DataFrame(
+        [{"pair": p, "method": m, "measure": k, "value": (v := 0.1 * i + 0.2 * j + 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.03}
+         for i, p in enumerate(names) for j, m in enumerate(["Vanilla", "Loss"]) for n, k in enumerate(LIKENESS)]
+    )  # fmt: skip
+    figure = plots.likeness_points(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == list(LIKENESS.values())
+    for n, ax in enumerate(figure.axes):
+        for i, points in enumerate(ax.containers):
+            assert points.lines[0].get_ydata() == pytest.approx([0.1 * i + 0.05 * n, 0.1 * i + 0.2 + 0.05 * n])
+            assert points.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.1 * i + 0.05 * n - 0.02, 0.1 * i + 0.05 * n + 0.03])
+    colors = [points.lines[0].get_color() for points in figure.axes[0].containers]
+    assert colors == [plots.look("normal")["color"], plots.look("pgd-inf-0.1")["color"], "#000000"]
+
+
+def test_cascade_curves_draw_each_networks_steps_in_their_order():
+    steps = ["none", "fc", "conv1"]
+    rows = pd.DataFrame(
+        [{"model": m, "method": f, "step": s, "measure": k, "value": (v := 1 - 0.3 * i - 0.1 * j - 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.02}
+         for i, m in enumerate(["normal", "pgd-inf-0.1"]) for n, f in enumerate(["Vanilla", "Loss"]) for j, s in enumerate(steps) for k in LIKENESS]
+    )  # fmt: skip
+    figure = plots.cascade_curves(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == ["Vanilla", "Loss", "", ""]
+    for ax, n in zip(figure.axes, (0, 1, 0, 1), strict=True):
+        lines = {line.get_label(): line for line in ax.lines}
+        for i, name in enumerate(["normal", "pgd-inf-0.1"]):
+            assert lines[name].get_ydata() == pytest.approx([1 - 0.3 * i - 0.1 * j - 0.05 * n for j in range(3)])
+            assert lines[name].get_color() == plots.look(name)["color"]
+    assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == steps
+    assert "rank correlation" in figure.axes[0].get_ylabel() and figure.axes[2].get_ylabel() == "SSIM"
+
+
 def test_learning_curves_draw_the_means_of_the_runs_with_their_bands():
     rows = pd.DataFrame(
         [

@@ -236,10 +236,10 @@ def test_a_fashion_study_moves_from_one_half_of_the_classes_to_the_other():
 
 
 def test_what_a_profile_and_the_settings_ask_for():
-    full = transfer.task(study.Settings("cifar10", "full"), target="svhn")
-    assert (full.source.dataset, full.target, full.effort.runs, full.effort.limit) == ("cifar10", "svhn", 3, None)
+    full = transfer.task(study.Settings("shapetex", "full"), target="svhn")
+    assert (full.source.dataset, full.target, full.effort.runs, full.effort.limit) == ("shapetex", "svhn", 3, None)
     assert full.recipe == replace(transfer.RECIPE, augment=None)  # Itazuri et al.'s; a digit is not mirrored
-    mine = transfer.task(study.Settings("cifar10"), runs=5, target_limit=100, tune_epochs=6, frozen=True)
+    mine = transfer.task(study.Settings("shapetex"), runs=5, target_limit=100, tune_epochs=6, frozen=True)
     assert (mine.target, mine.effort.runs, mine.effort.limit) == ("fashion", 5, 100)
     assert (mine.recipe.epochs, mine.recipe.milestones, mine.recipe.augment) == (6, (2, 4), None)
     assert transfer.task(study.Settings(profile="zoo")).source.profile == "quick"
