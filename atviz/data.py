@@ -23,11 +23,13 @@ from .imagenet import imagenet
 
 FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d5673"
 FASHION_CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
+# name -> which of its classes
+EMBEDDED = {"fashion": slice(None), "fashion-odd": slice(1, None, 2), "fashion-even": slice(0, None, 2)}
 # name -> class of torchvision.datasets
 TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN", "stl10": "STL10"}
 SYNTHETIC = {"shapetex": "both", "shapetex-shape": "shape", "shapetex-texture": "texture", "shapetex-conflict": "conflict"}  # name -> cue
 SYNTHETIC_SIZES = {"train": 4000, "test": 2000}
-NAMES = ["fashion", *TORCHVISION, *ARCHIVES, "imagenet", *SYNTHETIC, "folder:PATH"]
+NAMES = [*EMBEDDED, *TORCHVISION, *ARCHIVES, "imagenet", *SYNTHETIC, "folder:PATH"]
 IMAGENET_SIZE = 224
 STREAMED_ABOVE = 8 * 2**30  # bytes of pixels; archives and folders that have more are not held in memory
 
@@ -157,13 +159,14 @@ def load(
     """Load one split of a data set.
 
     Args:
-        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``, ``svhn``,
-            ``stl10`` (torchvision's, downloaded when missing), ``tiny-imagenet``, ``caltech256``, ``food101``, ``flowers102``,
-            ``stanford-dogs``, ``cub200`` (as packed by their authors, downloaded when missing; `archives` says how each is split;
-            ``tiny-imagenet:PATH`` and the like for a copy in ``PATH``, which is never downloaded to), ``folder:PATH`` for images in
-            ``PATH/<split>/<class>/*``, ``imagenet`` (`imagenet.imagenet`; never downloaded, ``imagenet:PATH`` for a copy in ``PATH``), or
-            ``shapetex``, ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict``
-            (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
+        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-odd`` and ``fashion-even`` (its images of
+            trousers, dresses, sandals, sneakers and boots, and those of T-shirts, pullovers, coats, shirts and bags: labels that are
+            odd and even in it, and 0 to 4 here), ``fashion-full``, ``cifar10``, ``cifar100``, ``svhn``, ``stl10`` (torchvision's,
+            downloaded when missing), ``tiny-imagenet``, ``caltech256``, ``food101``, ``flowers102``, ``stanford-dogs``, ``cub200`` (as
+            packed by their authors, downloaded when missing; `archives` says how each is split; ``tiny-imagenet:PATH`` and the like for
+            a copy in ``PATH``, which is never downloaded to), ``folder:PATH`` for images in ``PATH/<split>/<class>/*``,
+            ``imagenet`` (`imagenet.imagenet`; never downloaded, ``imagenet:PATH`` for a copy in ``PATH``), or ``shapetex``,
+            ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict`` (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
         size: resize the shorter side to this and crop the center square. Images of ``caltech256``, the archives after it and
@@ -195,10 +198,10 @@ def load(
         n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
         images = shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
         return replace(images, name=name)
-    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else _downloads())
+    images = _embedded(name, split) if name in EMBEDDED else _torchvision(name, split, Path(root) if root else _downloads())
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
-    return _resized(images, size) if size and name == "fashion" else _brought_to(images, size)
+    return _resized(images, size) if size and name in EMBEDDED else _brought_to(images, size)
 
 
 def check_name(name: str) -> None:
@@ -246,14 +249,17 @@ def _from_files(name: str, split: str, root: str | Path | None, size: int | None
     return images if side or base == "folder" else _brought_to(images, size)
 
 
-def _embedded(split: str) -> Images:
+def _embedded(name: str, split: str) -> Images:
     path = shipped("data", "fashion", "fashion.npz")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != FASHION_SHA256:
         raise ValueError(f"{path} is damaged: its SHA-256 is {found}, not {FASHION_SHA256}")
     with np.load(path) as arrays:
         x, y = arrays[f"{split}_x"], arrays[f"{split}_y"]
-    return Images(torch.from_numpy(x)[:, None], torch.from_numpy(y.astype(np.int64)), FASHION_CLASSES, "fashion")
+    labels = np.arange(len(FASHION_CLASSES))[EMBEDDED[name]]
+    held = np.isin(y, labels)
+    classes = [FASHION_CLASSES[label] for label in labels]
+    return Images(torch.from_numpy(x[held])[:, None], torch.from_numpy(np.searchsorted(labels, y[held])), classes, name)
 
 
 def _torchvision(name: str, split: str, root: Path) -> Images:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -129,7 +129,7 @@ def _table_1(study: Notebook, *, eps: Sequence[float], **others: Any) -> list[di
     return rows
 
 
-def _row(model: str, setting: str, in_paper: str, found: Mapping[Hashable, Any]) -> dict[str, Any]:
+def _row(model: str, setting: str, in_paper: str, found: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "model": model,
         "setting": setting,

@@ -32,6 +32,8 @@ STYLE: dict[str, Any] = {
 KINDS = {
     "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
     "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"), "shape-only": ("#000000", "*", "-"), "texture-only": ("#000000", "x", ":"),
+    "STD": ("#0072B2", "o", ":"), "STD+STD": ("#0072B2", "s", "-"), "ADV": ("#D55E00", "^", ":"), "ADV+ADV": ("#D55E00", "v", "-"),
+    "STD+ADV": ("#009E73", "D", "-"), "RND+RND": ("#777777", "x", "--"),
 }  # fmt: skip
 # the eps of the palest and of the darkest shade
 RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
@@ -588,4 +590,44 @@ def signed_areas(
             if j == 0:
                 ax.set_ylabel(title)
     _legend(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def learning_curves(rows: pd.DataFrame, *, xlabel: str = "epoch of fine-tuning") -> Figure:
+    """Test accuracy after every epoch, a line a model with its band over the runs.
+
+    Rows: ``model``, ``epoch``, ``value``, ``low``, ``high`` (shares; low and high may be missing).
+    """
+    figure = Figure(figsize=(7.6, 4.2))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name]
+        ax.plot(part.epoch, part.value * 100, label=name, markevery=max(1, len(part) // 12), **look(name))
+        ax.fill_between(part.epoch, part.low * 100, part.high * 100, color=look(name)["color"], alpha=0.12, linewidth=0)
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.set(xlabel=xlabel, ylabel="accuracy on test images (%)")
+    _legend(figure, ax)
+    return figure
+
+
+@styled
+def accuracy_intervals(rows: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """Accuracies with intervals, a row each, and the runs that they are means of as ticks below them.
+
+    Rows: ``model``, ``value``, ``ci_low``, ``ci_high`` (shares). Runs: ``model``, ``value``.
+    """
+    figure = Figure(figsize=(6.8, 1.0 + 0.42 * len(rows)))
+    ax = figure.add_subplot()
+    at = np.arange(len(rows))[::-1]
+    for y, row in zip(at, rows.to_dict("records"), strict=True):
+        kind = look(row["model"])
+        ax.hlines(y, row["ci_low"] * 100, row["ci_high"] * 100, color=kind["color"], linewidth=2)
+        ax.scatter(row["value"] * 100, y, color=kind["color"], marker=kind["marker"], s=44, zorder=3)
+        own = runs[runs.model == row["model"]].value * 100
+        ax.scatter(own, [y - 0.24] * len(own), color=kind["color"], marker="|", s=40, linewidth=1.2)
+        ax.annotate(f"{row['value']:.1%}", (row["value"] * 100, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8.5)
+    ax.set_yticks(at, rows.model)
+    ax.set(xlabel="accuracy on test images (%)", ylim=(-0.6, len(rows) - 0.3))
+    ax.grid(axis="y", visible=False)
     return figure

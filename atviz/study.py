@@ -103,6 +103,17 @@ class Settings:
         return self.size or (FINE_TUNED_SIDE if self.weights != "none" else None)
 
 
+def augmentation(dataset: str, usual: str | None = "crop-flip") -> str | None:
+    """How training images of a data set are augmented, ``usual`` where nothing speaks against it: a name of `augment.AUGMENTATIONS`."""
+    kind = dataset.partition(":")[0]
+    if kind == "svhn" or kind.startswith("shapetex"):
+        return None  # the mirror image of a digit, or of a texture, is another, or none
+    if kind == "imagenet":
+        return "resized-crop-flip"
+    # fashion is small and centered: crops only slow the learning down; archives larger than they are shown are cropped anyway: see data.load
+    return "flip" if kind.startswith("fashion") or (kind in data.ARCHIVES and usual == "crop-flip") else usual
+
+
 @dataclass
 class Study:
     """Images, networks and records of `Settings`; trains what is missing and keeps it."""
@@ -180,18 +191,9 @@ class Study:
             recipe = recipes.fine_tuned(recipe)
         as_authors = s.preset == "code" or (s.profile == "full" and (s.weights != "none" or s.preset == "itazuri"))
         recipe = recipes.lasting(recipe, s.epochs or (recipe.epochs if as_authors else self.profile.epochs))
-        if self.settings.dataset.startswith("fashion"):
-            # small and centered: crops only slow the learning down; and a small set wants small batches
-            recipe = replace(recipe, augment="flip", batch_size=64)
-        if self.settings.dataset.startswith("shapetex"):
-            # unflipped: the mirror image of one texture is another
-            recipe = replace(recipe, augment=None, batch_size=64)
-        if self.settings.kind in data.ARCHIVES and recipe.augment == "crop-flip":
-            recipe = replace(recipe, augment="flip")  # those larger than they are shown are cropped, too: see data.load
-        if self.settings.kind == "imagenet":
-            recipe = replace(recipe, augment="resized-crop-flip")
-        if self.settings.kind == "svhn":
-            recipe = replace(recipe, augment=None)  # a digit's mirror image is another, or none
+        recipe = replace(recipe, augment=augmentation(s.dataset, recipe.augment))
+        if s.dataset.startswith(("fashion", "shapetex")):
+            recipe = replace(recipe, batch_size=64)  # a small set wants small batches
         if self.settings.dataset == "shapetex-texture":
             # at 0.1 one of three seeds never left chance
             recipe = replace(recipe, lr=0.05)

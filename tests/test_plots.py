@@ -253,3 +253,36 @@ def test_the_area_between_two_curves_has_the_color_of_the_upper_one():
     # they cross at level 1
     assert filled[to_rgb(plots.look("normal")["color"])] == (0, 1)
     assert filled[to_rgb(plots.look("pgd-inf-0.1")["color"])] == (1, 2)
+
+
+def test_learning_curves_draw_the_means_of_the_runs_with_their_bands():
+    rows = pd.DataFrame(
+        [
+            {"model": m, "epoch": e, "value": v + e / 10, "low": v, "high": v + 0.2}
+            for m, v in (("STD", 0.3), ("STD+ADV", 0.5))
+            for e in (1, 2)
+        ]
+    )
+    ax = plots.learning_curves(rows).axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["STD+ADV"].get_ydata() == pytest.approx([60, 70])
+    bands = [c.get_paths()[0].vertices[:, 1] for c in ax.collections]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((30, 50)), pytest.approx((50, 70))]
+
+
+def test_accuracy_intervals_draw_interval_mean_and_runs():
+    rows = pd.DataFrame([{"model": m, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.2} for m, v in (("STD", 0.3), ("ADV", 0.5))])
+    runs = pd.DataFrame([{"model": m, "value": v} for m, v in (("STD", 0.25), ("STD", 0.35), ("ADV", 0.5))])
+    ax = plots.accuracy_intervals(rows, runs).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["STD", "ADV"]
+    bars = [c.get_segments()[0][:, 0].tolist() for c in ax.collections if hasattr(c, "get_segments")]
+    assert bars == [pytest.approx([20, 50]), pytest.approx([40, 70])]
+    dots = [c.get_offsets()[:, 0].tolist() for c in ax.collections if not hasattr(c, "get_segments")]
+    assert dots == [pytest.approx(d) for d in ([30], [25, 35], [50], [50])]
+
+
+def test_pairs_are_told_apart_from_single_networks_and_from_each_other():
+    looks = {name: plots.look(name) for name in ("STD", "ADV", "STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")}
+    assert len({look["marker"] for look in looks.values()}) == 6
+    assert looks["STD"]["color"] == looks["STD+STD"]["color"] == plots.look("normal")["color"]
+    assert len({looks[name]["color"] for name in ("STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")}) == 4
