@@ -582,8 +582,10 @@ def signed_areas(
             mean, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in (area.difference, area.ci_low, area.ci_high))
             ax.set_title(f"mean of {model} − {baseline}: {mean} [{low}, {high}] points", fontsize=9)
             ax.axhline(chance[measure] * 100, color="#999999", linewidth=1, linestyle=":")
-            ax.annotate("chance", (level.max(), chance[measure] * 100), xytext=(0, -2), textcoords="offset points", fontsize=8.5,
-                        color="#666666", ha="right", va="top")  # fmt: skip
+            low_down = chance[measure] < 0.08  # below its line the word would leave the panel
+            ax.annotate("chance", (level.max(), chance[measure] * 100), xytext=(0, 2 if low_down else -2), textcoords="offset points",
+                        fontsize=8.5, color="#666666", ha="right", va="bottom" if low_down else "top")  # fmt: skip
+            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
             ax.set_ylim(0, 102)
             if i == len(titles) - 1:
                 ax.set_xlabel(label)
