@@ -36,6 +36,7 @@ def pgd(
     random_start: bool = False,
     restarts: int = 1,
     generator: torch.Generator | None = None,
+    seed: int | None = None,
 ) -> Tensor:
     """Projected gradient ascent on the cross-entropy (Madry et al. 2018).
 
@@ -48,6 +49,8 @@ def pgd(
         eps, step_size: in pixel units, where the range of a pixel is 1.
         step: default ``"sign"`` for L∞ and ``"gradient"`` for L2; the recipes of Zhang & Zhu take sign steps for both.
         random_start: begin at a point drawn uniformly from the ball instead of at ``x``.
+        generator: that random starts are drawn from; or ``seed``, from which every call draws anew: each batch, whatever the network, starts
+            at the same changes.
         restarts: runs, of which each image keeps its own best: misclassified before correct, then the higher loss.
 
     Returns:
@@ -56,6 +59,10 @@ def pgd(
     Raises:
         ValueError: pixels outside [0, 1] by more than 1e-6, a negative eps or step size, or an option that is not offered.
     """
+    if seed is not None:
+        if generator is not None:
+            raise ValueError(f"seed is {seed}, but a generator is given, too; give one or the other")
+        generator = torch.Generator().manual_seed(seed)
     step = step or ("sign" if norm == "linf" else "gradient")
     _check(x, y, eps, step_size, steps, norm, step, restarts, random_start)
     x = x.detach()

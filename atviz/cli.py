@@ -217,6 +217,14 @@ def ship_controls() -> None:
     typer.echo(controls.ship())
 
 
+@app.command("transfer", hidden=True)
+def ship_transfer() -> None:
+    """Train the networks that notebook 10 fine-tunes where they are missing, and write them to checkpoints/transfer."""
+    from . import transfer
+
+    typer.echo(transfer.ship())
+
+
 @app.command("readme", hidden=True)
 def readme() -> None:
     """Copy the findings and figures of results/ that the README shows into it."""

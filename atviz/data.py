@@ -1,14 +1,15 @@
-"""Data sets: uint8 images that live on the device, cut into batches and augmented there."""
+"""Data sets: uint8 images that live on the device, or stream from files, cut into batches and augmented there."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,15 +17,21 @@ from torch import Tensor
 
 from . import home, shipped
 from .archives import ARCHIVES, list_images, locate
-from .imagefiles import read_files, read_folder
+from .augment import Augmentation, find_augmentation, random_crop, resized_crop_flip
+from .imagefiles import list_folder, read_files, size_of
+from .imagenet import imagenet
 
 FASHION_SHA256 = "793867a0b4a240eeb9e8fcdb917182b81adf669974c7efdb67edbf078d2d5673"
 FASHION_CLASSES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
+# name -> which of its classes
+EMBEDDED = {"fashion": slice(None), "fashion-odd": slice(1, None, 2), "fashion-even": slice(0, None, 2)}
 # name -> class of torchvision.datasets
 TORCHVISION = {"fashion-full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN", "stl10": "STL10"}
 SYNTHETIC = {"shapetex": "both", "shapetex-shape": "shape", "shapetex-texture": "texture", "shapetex-conflict": "conflict"}  # name -> cue
 SYNTHETIC_SIZES = {"train": 4000, "test": 2000}
-NAMES = ["fashion", *TORCHVISION, *ARCHIVES, *SYNTHETIC, "folder:PATH"]
+NAMES = [*EMBEDDED, *TORCHVISION, *ARCHIVES, "imagenet", *SYNTHETIC, "folder:PATH"]
+IMAGENET_SIZE = 224
+STREAMED_ABOVE = 8 * 2**30  # bytes of pixels; archives and folders that have more are not held in memory
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index: slice | Tensor) -> Images:
+    def __getitem__(self, index: slice | Tensor) -> Self:
         return replace(self, x=self.x[index], y=self.y[index])
 
-    def to(self, device: torch.device | str) -> Images:
+    def to(self, device: torch.device | str) -> Self:
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     @cached_property
@@ -85,7 +92,7 @@ class Images:
         std = (weights @ values**2 - mean**2).clamp(min=0).sqrt()
         return mean.tolist(), std.clamp(min=1e-6).tolist()
 
-    def sample(self, n: int, *, seed: int = 0) -> Images:
+    def sample(self, n: int, *, seed: int = 0) -> Self:
         """``n`` images, as many of each class as possible, drawn by ``seed``, in the set's own order."""
         return self[stratified(self.y, n, seed)]
 
@@ -100,65 +107,36 @@ class Images:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``x`` (float32 in [0, 1]) and ``y``, on ``device`` (default: where the images are).
 
-        ``augment`` is a name of `AUGMENTATIONS` or a function ``(x uint8, generator) -> x uint8`` that draws for each image. Images
-        larger than ``side`` are cropped at a place of each one's own where they are augmented, at the center where they are not.
+        ``augment`` is a name of `augment.AUGMENTATIONS` or a function ``(x uint8, generator) -> x uint8`` that draws for each image. Images
+        larger than ``side`` are cropped at a place of each one's own where they are augmented, at the center where they are not;
+        ``resized-crop-flip`` brings its crop of the whole image to that side.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        if isinstance(augment, str):
-            if augment not in AUGMENTATIONS:
-                raise ValueError(f"unknown augmentation {augment!r}; known are {', '.join(AUGMENTATIONS)}")
-            augment = AUGMENTATIONS[augment]
-        order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
-        for index in order.split(batch_size):
+        augment = find_augmentation(augment)
+        for index in self._order(batch_size, shuffle, generator):
             x, y = self.x[index.to(self.x.device)], self.y[index.to(self.y.device)]
             if device is not None:
                 x, y = x.to(device), y.to(device)
+            yield self._shown(x, augment, generator), y
+
+    def _order(self, batch_size: int, shuffle: bool, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        return (torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))).split(batch_size)
+
+    def _shown(self, x: Tensor, augment: Augmentation | None, generator: torch.Generator | None) -> Tensor:
+        if augment is resized_crop_flip:
+            x = resized_crop_flip(x, generator, self.side)
+        else:
             if self.side is not None and self.side < x.shape[-1]:
                 edge = (x.shape[-1] - self.side) // 2
                 middle = slice(edge, edge + self.side)
                 x = x[:, :, middle, middle] if augment is None else random_crop(x, self.side, generator)
             if augment is not None:
                 x = augment(x, generator)
-            x = x.float() / 255
-            if self.side is not None and self.side > x.shape[-1]:
-                x = torch.nn.functional.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
-            yield x, y
-
-
-Augmentation = Callable[[Tensor, torch.Generator | None], Tensor]
-
-
-def flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Mirror each image left to right with probability one half."""
-    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
-    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-
-
-def crop_flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Zero-pad by an eighth of the side (4 pixels at 32), crop back at a place of each image's own, then `flip`."""
-    n, _, h, w = x.shape
-    pad = max(h, w) // 8
-    padded = torch.nn.functional.pad(x, [pad] * 4)
-    top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(x.device)
-    return flip(_windows(padded, top, left, h, w), generator)
-
-
-def random_crop(x: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
-    """Cut a square of ``side`` from each square image, at a place of its own."""
-    top, left = torch.randint(0, x.shape[-1] - side + 1, (2, len(x)), generator=generator).to(x.device)
-    return _windows(x, top, left, side, side)
-
-
-def _windows(x: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    rows = top[:, None] + torch.arange(height, device=x.device)
-    columns = left[:, None] + torch.arange(width, device=x.device)
-    image = torch.arange(x.shape[0], device=x.device)[:, None, None, None]
-    channel = torch.arange(x.shape[1], device=x.device)[:, None, None]
-    return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {"flip": flip, "crop-flip": crop_flip}
+        x = x.float() / 255
+        if self.side is not None and self.side > x.shape[-1]:
+            x = torch.nn.functional.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
+        return x
 
 
 def stratified(y: Tensor, n: int, seed: int) -> Tensor:
@@ -181,18 +159,23 @@ def load(
     """Load one split of a data set.
 
     Args:
-        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-full``, ``cifar10``, ``cifar100``, ``svhn``,
-            ``stl10`` (torchvision's, downloaded when missing), ``tiny-imagenet``, ``caltech256``, ``food101``, ``flowers102``,
-            ``stanford-dogs``, ``cub200`` (as packed by their authors, downloaded when missing; `archives` says how each is split;
-            ``tiny-imagenet:PATH`` and the like for a copy in ``PATH``, which is never downloaded to), ``folder:PATH`` for images in
-            ``PATH/<split>/<class>/*``, or ``shapetex``, ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict``
-            (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
+        name: ``fashion`` (embedded: 10,000 + 2,000 images of Fashion-MNIST), ``fashion-odd`` and ``fashion-even`` (its images of
+            trousers, dresses, sandals, sneakers and boots, and those of T-shirts, pullovers, coats, shirts and bags: labels that are
+            odd and even in it, and 0 to 4 here), ``fashion-full``, ``cifar10``, ``cifar100``, ``svhn``, ``stl10`` (torchvision's,
+            downloaded when missing), ``tiny-imagenet``, ``caltech256``, ``food101``, ``flowers102``, ``stanford-dogs``, ``cub200`` (as
+            packed by their authors, downloaded when missing; `archives` says how each is split; ``tiny-imagenet:PATH`` and the like for
+            a copy in ``PATH``, which is never downloaded to), ``folder:PATH`` for images in ``PATH/<split>/<class>/*``,
+            ``imagenet`` (`imagenet.imagenet`; never downloaded, ``imagenet:PATH`` for a copy in ``PATH``), or ``shapetex``,
+            ``shapetex-shape``, ``shapetex-texture``, ``shapetex-conflict`` (`synthetic.shapetex`: 4,000 + 2,000 drawn by ``seed``).
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
-        size: resize the shorter side to this and crop the center square. Images of ``caltech256`` and the archives after it,
-            by default of size 224, are held larger by a seventh and cropped as batches, at random in training (256 and 224:
+        size: resize the shorter side to this and crop the center square. Images of ``caltech256``, the archives after it and
+            ``imagenet``, by default of size 224, are held larger by a seventh and cropped as batches, at random in training (256 and 224:
             Zhang & Zhu 2019). Smaller images of torchvision's sets and ``tiny-imagenet`` are held as they are and enlarged as batches.
         limit: that many images, stratified by class, drawn by ``seed``.
+
+    Returns:
+        The images in memory; `streamed.Streamed` for ``imagenet``, and for archives and folders of more than `STREAMED_ABOVE` bytes.
 
     Raises:
         ValueError: an unknown name or split, or files that cannot be read as images.
@@ -206,26 +189,8 @@ def load(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it must be at least 1 image")
     check_name(name)
-    base, _, path = name.partition(":")
-    cache, downloads = home() / "data" / "cache", home() / "data" / "downloads"
-
-    def choose(labels: np.ndarray) -> np.ndarray:
-        # the limit is applied before any file is decoded
-        return stratified(torch.from_numpy(labels), min(limit, len(labels)), seed).numpy() if limit else np.arange(len(labels))
-
-    if base == "folder":
-        pixels, labels, classes = read_folder(Path(path), split, size=size, cache=cache, choose=choose)
-        # a card says which images they were by their digest, not by a path of this machine
-        return Images(torch.from_numpy(pixels), torch.from_numpy(labels), classes, f"folder:{Path(path).name}")
-    if base in ARCHIVES:
-        given, default = path or root, ARCHIVES[base].size
-        copy = locate(base, downloads, root=Path(given).expanduser() if given else None, fetch=not path)
-        files, labels, classes = list_images(base, copy, split)
-        chosen = choose(labels)
-        side = default and (size or default)
-        pixels = read_files([files[i] for i in chosen], size=side and round(side * 8 / 7), cache=cache, name=f"{base}-{split}")
-        images = Images(torch.from_numpy(pixels), torch.from_numpy(labels[chosen]), classes, base)
-        return replace(images, side=side) if side else _brought_to(images, size)
+    if name.partition(":")[0] in ("folder", "imagenet", *ARCHIVES):
+        return _from_files(name, split, root, size, limit, seed)
     if name in SYNTHETIC:
         from .synthetic import shapetex
 
@@ -233,30 +198,68 @@ def load(
         n = min(limit or SYNTHETIC_SIZES[split], SYNTHETIC_SIZES[split])
         images = shapetex(n, cue=SYNTHETIC[name], seed=2 * seed + (split == "test"), size=size or 32).images
         return replace(images, name=name)
-    images = _embedded(split) if name == "fashion" else _torchvision(name, split, Path(root) if root else downloads)
+    images = _embedded(name, split) if name in EMBEDDED else _torchvision(name, split, Path(root) if root else _downloads())
     if limit:
         images = images.sample(min(limit, len(images)), seed=seed)
-    return _resized(images, size) if size and name == "fashion" else _brought_to(images, size)
+    return _resized(images, size) if size and name in EMBEDDED else _brought_to(images, size)
 
 
 def check_name(name: str) -> None:
     """Raise ValueError, with the nearest right name, unless `load` knows ``name``."""
     base, _, path = name.partition(":")
-    if name in NAMES or (path and base in ("folder", *ARCHIVES)):
+    if name in NAMES or (path and base in ("folder", "imagenet", *ARCHIVES)):
         return
     near = get_close_matches(name, NAMES, 1, 0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
     raise ValueError(f"unknown data set {name!r}; {hint}")
 
 
-def _embedded(split: str) -> Images:
+def _downloads() -> Path:
+    return home() / "data" / "downloads"
+
+
+def _from_files(name: str, split: str, root: str | Path | None, size: int | None, limit: int | None, seed: int) -> Images:
+    base, _, path = name.partition(":")
+    copy = path or root
+    given = Path(copy).expanduser() if copy else None
+    default = None
+    if base == "folder":
+        files, labels, classes = list_folder(Path(path).expanduser(), split)
+    elif base == "imagenet":
+        files, labels, classes = imagenet(given or _downloads() / base, split)
+        default = IMAGENET_SIZE
+    else:
+        files, labels, classes = list_images(base, locate(base, _downloads(), root=given, fetch=not path), split)
+        default = ARCHIVES[base].size
+    # the limit is applied before any file is decoded
+    chosen = stratified(torch.from_numpy(labels), min(limit, len(labels)), seed).numpy() if limit else np.arange(len(labels))
+    files, y = [files[i] for i in chosen], torch.from_numpy(labels[chosen])
+    # a card says which images they were by their digest, not by a path of this machine
+    short = Path(path).name if base == "folder" else base
+    title = f"folder:{short}" if base == "folder" else base
+    side = default and (size or default)
+    held = round(side * 8 / 7) if side else size if base == "folder" else None
+    shape = (held, held) if held else size_of(files[0])
+    if base == "imagenet" or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
+        from .streamed import stream
+
+        return stream(files, y, classes, title, held=shape[0], side=side or size)
+    pixels = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{split}")
+    images = Images(torch.from_numpy(pixels), y, classes, title, side)
+    return images if side or base == "folder" else _brought_to(images, size)
+
+
+def _embedded(name: str, split: str) -> Images:
     path = shipped("data", "fashion", "fashion.npz")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != FASHION_SHA256:
         raise ValueError(f"{path} is damaged: its SHA-256 is {found}, not {FASHION_SHA256}")
     with np.load(path) as arrays:
         x, y = arrays[f"{split}_x"], arrays[f"{split}_y"]
-    return Images(torch.from_numpy(x)[:, None], torch.from_numpy(y.astype(np.int64)), FASHION_CLASSES, "fashion")
+    labels = np.arange(len(FASHION_CLASSES))[EMBEDDED[name]]
+    held = np.isin(y, labels)
+    classes = [FASHION_CLASSES[label] for label in labels]
+    return Images(torch.from_numpy(x[held])[:, None], torch.from_numpy(np.searchsorted(labels, y[held])), classes, name)
 
 
 def _torchvision(name: str, split: str, root: Path) -> Images:

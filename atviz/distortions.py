@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .medians import median
 from .models import check_images
 from .recipes import check_preset
 
@@ -140,13 +141,12 @@ def median_filter(x: Tensor, times: int = 1, *, kernel_size: int = 5) -> Tensor:
     _check_kernel(x, kernel_size)
     x = x.clone()
     for _ in range(int(times)):
-        padded = torch.nn.functional.pad(x, [kernel_size // 2] * 4, mode="reflect")
-        x = padded.unfold(2, kernel_size, 1).unfold(3, kernel_size, 1).flatten(-2).median(-1).values
+        x = median(x, kernel_size)
     return x
 
 
-def reverse(x: Tensor, *, mean: Sequence[float]) -> Tensor:
-    """2·mean − x, channel by channel: colors reversed about ``mean``, in [0, 1] units. Not clamped.
+def reverse(x: Tensor, *, mean: Sequence[float], clip: bool = False) -> Tensor:
+    """2·mean − x, channel by channel: colors reversed about ``mean``, in [0, 1] units; with ``clip``, clipped to [0, 1].
 
     Raises:
         ValueError: a mean that has not one value for each channel.
@@ -156,7 +156,8 @@ def reverse(x: Tensor, *, mean: Sequence[float]) -> Tensor:
     check_images(x)
     if len(mean) != x.shape[1]:
         raise ValueError(f"mean has {len(mean)} values for {x.shape[1]} channels")
-    return 2 * torch.tensor(mean, dtype=x.dtype, device=x.device)[:, None, None] - x
+    turned = 2 * torch.tensor(mean, dtype=x.dtype, device=x.device)[:, None, None] - x
+    return turned.clamp(0, 1) if clip else turned
 
 
 def _check_kernel(x: Tensor, kernel_size: int) -> None:
@@ -196,7 +197,7 @@ DISTORTIONS: dict[str, tuple[Callable[..., Tensor], str, bool, str]] = {
     "high_pass": (high_pass, "radius", False, "radius removed (cycles per image)"),
     "low_pass_code": (partial(low_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
     "high_pass_code": (partial(high_pass, preset="code"), "radius", False, "radius of the authors' mask (entries of the spectrum)"),
-    "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels, kernel 7)"),
+    "gaussian_blur": (gaussian_blur, "sigma", False, "σ of the blur (pixels; a kernel of 7 caps it near 2)"),
     "median_filter": (median_filter, "times", False, "median filter applied (times, kernel 5)"),
     "random_modes": (random_modes, "p", True, "probability that a mode is removed"),
     "random_modes_code": (partial(random_modes, symmetric=False), "p", True, "probability that a mode is removed"),

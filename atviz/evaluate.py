@@ -18,6 +18,7 @@ from .intervals import paired_difference, wilson
 from .models import bf16_is_faster, evaluating, fast_autocast, fingerprint, predict
 from .records import Store, cell, described
 
+KEPT = 5  # likeliest classes of each image that the records hold
 Distortion = Callable[[Tensor], Tensor]
 # distortion -> levels of one of `distortions.DISTORTIONS`, or level -> a function of one's own
 Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
@@ -72,7 +73,7 @@ def robust_accuracy(
     known = described(attack)
     y = images.y.cpu().numpy()
     survived = np.array(cell(store if known else None, _attacked(fingerprint(model), images, known, bf16), run)) == y
-    correct = predictions({"": model}, images, store=store)[""] == y
+    correct = likeliest({"": model}, images, store)[""][:, 0] == y
     n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
     for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
@@ -88,10 +89,14 @@ def _attack(attack: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tenso
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which images each model classifies rightly, as they are and under each distortion: all arrays are (n,) bool."""
+    """Which images each model classifies rightly, as they are and under each distortion: all arrays are (n,) bool.
+
+    Rightly is with the label among the ``topk`` likeliest classes.
+    """
 
     clean: dict[str, np.ndarray]
     distorted: dict[tuple[str, str, float], np.ndarray]  # (model, distortion, level)
+    topk: int = 1
 
 
 def outcomes(
@@ -99,6 +104,7 @@ def outcomes(
     images: Images,
     distortions: Distortions,
     *,
+    topk: int = 1,
     seed: int = 0,
     batch_size: int = 500,
     store: Store | None = None,
@@ -109,48 +115,44 @@ def outcomes(
         distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for functions of one's own,
             ``{"negative": {1: lambda x: 1 - x}}``. The latter are kept in the store only where `records.described` knows
             all that the function depends on.
+        topk: how many of the likeliest classes may be the label, at most 5.
 
     Raises:
-        ValueError: an unknown distortion, a level it refuses, or no images.
+        ValueError: an unknown distortion, a level it refuses, a topk that cannot be, or no images.
     """
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
+    if not 1 <= topk <= min(KEPT, len(images.classes)):
+        raise ValueError(f"topk is {topk}; it must be between 1 and {min(KEPT, len(images.classes))}")
     x = next(images.batches(1))[0]
     for name, levels in distortions.items():  # refuse everything before measuring anything
         for level in levels:
             (levels[level] if isinstance(levels, Mapping) else named(name, level))(x)
-    y = images.y.cpu().numpy()
-    clean = {m: found == y for m, found in predictions(models, images, store=store, batch_size=batch_size).items()}
+    y = images.y.cpu().numpy()[:, None]
+    clean = {m: (found[:, :topk] == y).any(1) for m, found in likeliest(models, images, store, batch_size=batch_size).items()}
     distorted = {}
     for name, levels in distortions.items():
         for level in levels:
             own = levels[level] if isinstance(levels, Mapping) else None
-            given: dict[str, Any] = {"seed": seed, "own": own, "store": store, "batch_size": batch_size}
-            for m, found in predictions(models, images, name, level, **given).items():
-                distorted[m, name, float(level)] = found == y
-    return Outcomes(clean, distorted)
+            for m, found in likeliest(models, images, store, name, level, seed, own, batch_size).items():
+                distorted[m, name, float(level)] = (found[:, :topk] == y).any(1)
+    return Outcomes(clean, distorted, topk)
 
 
-def predictions(
-    models: Mapping[str, nn.Module],
-    images: Images,
-    name: str = "clean",
-    level: float = 0,
-    *,
-    seed: int = 0,
-    own: Distortion | None = None,
-    store: Store | None = None,
-    batch_size: int = 500,
-) -> dict[str, np.ndarray]:
-    """The class that each model gives each image under a distortion, or under a function of one's ``own``: model → (n,).
+def likeliest(
+    models: Mapping[str, nn.Module], images: Images, store: Store | None, name: str = "clean", level: float = 0, seed: int = 0,
+    own: Distortion | None = None, batch_size: int = 500,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The `KEPT` likeliest classes of each image by each model, likeliest first: (n, KEPT), or as many as there are.
 
-    An image is distorted once for all models that the store does not know, and the images one batch after the other, in their order.
+    Under a distortion, or under a function of one's ``own``. An image is distorted once for all models that the store does not know,
+    and the images one batch after the other, in their order.
     """
     known = described(own) if own else None
     kept = store if own is None or known is not None else None
-    keys = {m: _predicted(fingerprint(model), images, name, level, seed, known) for m, model in models.items()}
-    found: dict[str, list[int]] = {}
-    missing: dict[str, list[int]] = {}
+    keys = {m: _classified(fingerprint(model), images, name, level, seed, known) for m, model in models.items()}
+    found: dict[str, list[list[int]]] = {}
+    missing: dict[str, list[list[int]]] = {}
     for m, key in keys.items():
         try:
             found[m] = kept.find(key) if kept else missing.setdefault(m, [])
@@ -161,16 +163,16 @@ def predictions(
         for x, y in images.batches(batch_size, device=_device(models[next(iter(missing))])):
             shown = distort(x)
             for m, predicted in missing.items():
-                predicted += predict(models[m], [(shown.to(_device(models[m])), y)])[:, 0].tolist()
+                predicted += predict(models[m], [(shown.to(_device(models[m])), y)], topk=KEPT).tolist()
     for m, predicted in missing.items():
         if kept:
             kept.keep(keys[m], predicted)
     return {m: np.array(predicted) for m, predicted in found.items()}
 
 
-def _predicted(model: str, images: Images, name: str, level: float, seed: int, own: Any) -> dict[str, Any]:
+def _classified(model: str, images: Images, name: str, level: float, seed: int, own: Any) -> dict[str, Any]:
     is_random = name in DISTORTIONS and DISTORTIONS[name][2]
-    return {"measure": "predicted", "distortion": name, "level": float(level), "seed": seed if is_random else None,
+    return {"measure": "likeliest", "distortion": name, "level": float(level), "seed": seed if is_random else None,
             "model": model, "images": images.digest, "own": own}  # fmt: skip
 
 
@@ -192,25 +194,23 @@ def recorded(
 ) -> np.ndarray | None:
     """Which images the model of a `models.fingerprint` classifies rightly, (n,) bool, if the store knows; nothing is computed.
 
-    Under a distortion as in `predictions`, or under an attack as in `robust_accuracy`; None where that was not measured.
+    Under a distortion as in `likeliest`, or under an attack as in `robust_accuracy`; None where that was not measured.
     """
-    key = (
-        _attacked(model, images, described(attack), bf16)
-        if attack
-        else _predicted(model, images, name, level, seed, described(own) if own else None)
-    )
+    seen = _classified(model, images, name, level, seed, described(own) if own else None)
+    key = _attacked(model, images, described(attack), bf16) if attack else seen
     try:
-        return np.array(store.find(key)) == images.y.cpu().numpy()
+        found = np.array(store.find(key))
     except KeyError:
         return None
+    return (found if attack else found[:, 0]) == images.y.cpu().numpy()
 
 
 def table(results: Outcomes) -> pd.DataFrame:
     """One row a model × distortion × level.
 
-    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them), ``n_correct`` (images the
-    model classifies rightly undistorted), ``acc_on_correct`` (the share of those that it still does when distorted, pooled over
-    the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its 95 % Wilson interval).
+    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them; ``top5`` of outcomes with topk
+    5), ``n_correct`` (images the model classifies rightly undistorted), ``acc_on_correct`` (the share of those that it still does when
+    distorted, pooled over the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its 95 % Wilson interval).
     """
     rows = []
     for (model, distortion, level), right in results.distorted.items():
@@ -219,7 +219,7 @@ def table(results: Outcomes) -> pd.DataFrame:
         low, high = wilson(both, n_correct)
         rows.append(
             {
-                "model": model, "distortion": distortion, "level": level, "n": len(right), "top1": float(right.mean()),
+                "model": model, "distortion": distortion, "level": level, "n": len(right), f"top{results.topk}": float(right.mean()),
                 "n_correct": n_correct, "acc_on_correct": both / n_correct if n_correct else float("nan"), "ci_low": low, "ci_high": high,
             }
         )  # fmt: skip
@@ -311,5 +311,5 @@ def decisions(
     differ = s != t
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
-    found = predictions({"": model}, images, store=store)[""][differ]
+    found = likeliest({"": model}, images, store)[""][differ, 0]
     return found == s[differ], found == t[differ]

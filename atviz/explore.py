@@ -329,11 +329,11 @@ def measure(study: Study, state: State) -> None:
     It works on copies of the networks, and may run beside `explore` in another thread.
     """
     models = {name: deepcopy(study.models[name]) for name in check(study, state)}
-    evaluate.predictions(models, study.test_images, store=study.store)
+    evaluate.likeliest(models, study.test_images, study.store)
     if not state.eps:
         what = _measurement(study, state)
         if what:
-            evaluate.predictions(models, study.test_images, store=study.store, **what)
+            evaluate.likeliest(models, study.test_images, study.store, **what)
         return
     for model in models.values():  # each begins at the first image again
         evaluate.robust_accuracy(model, study.test_images, store=study.store, **_measurement(study, state))

@@ -47,7 +47,7 @@ CLAIMS: dict[tuple[str, float], Claim] = {
         "lower", "Figure 3, in words", ITAZURI,
     ),
     ("guided_dependence", 0): Claim(
-        "rank correlation of Guided Backprop before and after all weights are randomized, against one half (mean over images)",
+        "rank correlation of Guided Backprop before and after all weights are randomized, against one half (mean over images and draws)",
         "lower", "appendix A, in words", ITAZURI,
     ),
     ("fusion", 0): Claim("accuracy of STD+ADV on another task, against the better of the two pairs", "not lower", "Figure 7", ITAZURI, 0.02),

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -20,21 +20,9 @@ SPLIT_FOLDERS = {"train": ["train"], "test": ["test", "val"]}
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 
 
-def read_folder(
-    root: Path, split: str, *, size: int | None, cache: Path, choose: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Read ``root/<split>/<class>/*`` as pixels (N, 3, H, W) uint8, labels (N,) int64 and class names.
-
-    ``choose`` takes all labels and returns the indices of the files to decode; these are read by `read_files`.
-    """
-    files, labels, classes = _list(root.expanduser(), split)
-    chosen = choose(labels)
-    return read_files([files[i] for i in chosen], size=size, cache=cache, name=f"{root.name}-{split}"), labels[chosen], classes
-
-
 def read_files(files: Sequence[Path], *, size: int | None, cache: Path, name: str) -> np.ndarray:
     """`decode_all` of files, kept in ``cache``, a folder, under ``name`` and the files' paths, sizes and times."""
-    key = hashlib.sha256(repr((size, [(os.path.abspath(path), *_stamp(path)) for path in files])).encode()).hexdigest()[:20]
+    key = hashlib.sha256(repr((size, [(os.path.abspath(path), *stamp(path)) for path in files])).encode()).hexdigest()[:20]
     cached = cache / f"{name}-{key}.npy"
     if cached.is_file():
         return np.load(cached)
@@ -46,7 +34,7 @@ def read_files(files: Sequence[Path], *, size: int | None, cache: Path, name: st
     return pixels
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path) -> tuple[int, int]:
     """Size and time of a file; zeros for one that is missing, which `decode_all` names."""
     try:
         info = os.stat(path)
@@ -55,13 +43,13 @@ def _stamp(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _list(root: Path, split: str) -> tuple[list[Path], np.ndarray, list[str]]:
-    """Every image file of the split, its label, and the classes of all splits."""
+def list_folder(root: Path, split: str, folders: Mapping[str, Sequence[str]] = SPLIT_FOLDERS) -> tuple[list[Path], np.ndarray, list[str]]:
+    """Every image file in ``root/<split>/<class>``, its label, and the classes of all splits; ``folders`` names those of a split."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; folder:PATH wants images in PATH/train/<class>/ and PATH/test/<class>/")
-    here = next((root / name for name in SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
+    here = next((root / name for name in folders[split] if (root / name).is_dir()), None)
     if here is None:
-        wanted = " or ".join(SPLIT_FOLDERS[split])
+        wanted = " or ".join(folders[split])
         raise FileNotFoundError(
             f"{root} has no folder {wanted} (it has {', '.join(sorted(p.name for p in root.iterdir())[:8]) or 'nothing'})"
         )
@@ -69,7 +57,7 @@ def _list(root: Path, split: str) -> tuple[list[Path], np.ndarray, list[str]]:
         raise ValueError(
             f"{root} is Tiny ImageNet in its archive's own layout, whose test and val folders are flat; its name is tiny-imagenet:{root}"
         )
-    splits = [root / name for names in SPLIT_FOLDERS.values() for name in names if (root / name).is_dir()]
+    splits = [root / name for names in folders.values() for name in names if (root / name).is_dir()]
     classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")})
     files: list[Path] = []
     labels: list[int] = []
@@ -86,28 +74,47 @@ def _list(root: Path, split: str) -> tuple[list[Path], np.ndarray, list[str]]:
 def decode_all(paths: Sequence[Path], size: int | None) -> np.ndarray:
     """All files as (N, 3, H, W) uint8; ValueError that names those that cannot be read, or images that are not of one size."""
 
-    def attempt(path: Path) -> np.ndarray | str:
-        try:
-            return decode(path, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of them on damaged files
-            return f"{path} ({'not an image' if isinstance(error, UnidentifiedImageError) else error})"
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
-        decoded = list(tqdm(pool.map(attempt, paths), total=len(paths), desc="decoding", unit=" images", leave=False))
-    broken = [d for d in decoded if isinstance(d, str)]
-    if broken:
-        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise ValueError(f"{len(broken)} of {len(paths)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}")
-    images = [d for d in decoded if isinstance(d, np.ndarray)]
-    shapes = Counter(image.shape[:2] for image in images)
-    if len(shapes) > 1:
-        common = ", ".join(f"{w}x{h}" for (h, w), _ in shapes.most_common(3))
-        raise ValueError(f"the images have {len(shapes)} sizes ({common} the most common); give size= to bring them to one square")
+        decoded = list(
+            tqdm(pool.map(lambda path: attempt(path, size), paths), total=len(paths), desc="decoding", unit=" images", leave=False)
+        )
+    images = readable(decoded)
     height, width = images[0].shape[:2]
     pixels = np.empty((len(images), 3, height, width), dtype=np.uint8)  # not stacked and then turned: that would hold the set twice more
     for i, image in enumerate(images):
         pixels[i] = image.transpose(2, 0, 1)
     return pixels
+
+
+def size_of(path: Path) -> tuple[int, ...]:
+    """The sides of an image, from the file's head alone; () where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ()
+
+
+def attempt(path: Path, size: int | None) -> np.ndarray | str:
+    """`decode`, or what is wrong with the file, after its name."""
+    try:
+        return decode(path, size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises all of them on damaged files
+        return f"{path} ({'not an image' if isinstance(error, UnidentifiedImageError) else error})"
+
+
+def readable(decoded: Sequence[np.ndarray | str]) -> list[np.ndarray]:
+    """Images from `attempt`; ValueError that names the files that could not be read, or says that the images are not of one size."""
+    broken = [d for d in decoded if isinstance(d, str)]
+    if broken:
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise ValueError(f"{len(broken)} of {len(decoded)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}")
+    images = [d for d in decoded if isinstance(d, np.ndarray)]
+    shapes = Counter(image.shape[:2] for image in images)
+    if len(shapes) > 1:
+        common = ", ".join(f"{w}x{h}" for (h, w), _ in shapes.most_common(3))
+        raise ValueError(f"the images have {len(shapes)} sizes ({common} the most common); give size= to bring them to one square")
+    return images
 
 
 def decode(path: Path, size: int | None = None) -> np.ndarray:

@@ -51,6 +51,17 @@ def paired_difference(
     return float(difference(joint)), float(low), float(high)
 
 
+def bootstrap_mean(values: np.ndarray, *, seed: int = 0, resamples: int = 10_000) -> tuple[float, float, float]:
+    """Mean of (n,) values with its 95 % percentile interval, of a bootstrap over them.
+
+    Resampling with replacement is drawing the counts of the distinct values from a multinomial, which is what is done.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples) @ distinct / len(values)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(np.mean(values)), float(low), float(high)
+
+
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean of (n,) values with its 95 % normal interval, mean ± 1.96 · s/√n."""
     mean, half = float(np.mean(values)), Z95 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("nan")

@@ -5,23 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
-
-# name -> block, blocks per stage, default base width
-ARCHITECTURES: dict[str, tuple[type[BasicBlock | Bottleneck], list[int], int]] = {
-    "small": (BasicBlock, [1, 1, 1], 16),
-    "resnet18": (BasicBlock, [2, 2, 2, 2], 64),
-    "resnet50": (Bottleneck, [3, 4, 6, 3], 64),
-    "resnet101": (Bottleneck, [3, 4, 23, 3], 64),
-}
 
 PRETRAINED = ("resnet18", "resnet50", "resnet101")  # torchvision has ImageNet weights of these
 
@@ -79,9 +73,7 @@ class ResNet(nn.Module):
             self.add_module(stage, nn.Sequential(*layers))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.apply(_spread)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -90,16 +82,64 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
-def parse(arch: str) -> tuple[type[BasicBlock | Bottleneck], list[int], int]:
-    """Block, blocks per stage and base width of ``resnet18``, ``small-w32`` and the like; ValueError for an unknown name."""
+def _spread(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class AlexNet(nn.Module):
+    """AlexNet of any base width, each of its five convolutions followed by batch normalization and ReLU (Itazuri et al. 2019).
+
+    Convolutions of 1, 3, 6, 4 and 4 times ``width`` channels and two fully connected layers of 64 times ``width``: at 64 they, their
+    kernels, strides, pooling and dropout are those of torchvision's AlexNet. The small-image stem is one 3×3 convolution of stride 1;
+    max-pooling then pads, so that 28 or 32 pixels leave a side of 4, to which larger images are averaged (the large stem: 6).
+    The last layer is ``fc``, as a `ResNet`'s.
+    """
+
+    def __init__(self, width: int, in_channels: int, num_classes: int, small_stem: bool) -> None:
+        super().__init__()
+        first = (3, 1, 1) if small_stem else (11, 4, 2)
+        layers: list[nn.Module] = []
+        channels = in_channels
+        # kernel, stride and padding of each convolution
+        for i, (planes, shape) in enumerate([(1, first), (3, (5, 1, 2)), (6, (3, 1, 1)), (4, (3, 1, 1)), (4, (3, 1, 1))]):
+            layers += [nn.Conv2d(channels, planes * width, *shape), nn.BatchNorm2d(planes * width), nn.ReLU(inplace=True)]
+            layers += [nn.MaxPool2d(3, 2, int(small_stem))] if i in (0, 1, 4) else []
+            channels = planes * width
+        self.features = nn.Sequential(*layers)
+        side, hidden = 4 if small_stem else 6, 64 * width
+        self.avgpool = nn.AdaptiveAvgPool2d(side)
+        self.classifier = nn.Sequential(
+            nn.Dropout(), nn.Linear(channels * side**2, hidden), nn.ReLU(inplace=True),
+            nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
+        )  # fmt: skip
+        self.fc = nn.Linear(hidden, num_classes)
+        self.apply(_spread)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.classifier(self.avgpool(self.features(x)).flatten(1)))
+
+
+# name -> network of (width, in_channels, num_classes, small_stem), default base width
+ARCHITECTURES: dict[str, tuple[Callable[[int, int, int, bool], nn.Module], int]] = {
+    "small": (partial(ResNet, BasicBlock, [1, 1, 1]), 16),
+    "resnet18": (partial(ResNet, BasicBlock, [2, 2, 2, 2]), 64),
+    "resnet50": (partial(ResNet, Bottleneck, [3, 4, 6, 3]), 64),
+    "resnet101": (partial(ResNet, Bottleneck, [3, 4, 23, 3]), 64),
+    "alexnet_bn": (AlexNet, 64),
+}
+
+
+def parse(arch: str) -> tuple[Callable[[int, int, int, bool], nn.Module], int]:
+    """How to make ``resnet18``, ``small-w32`` and the like, and the base width; ValueError for an unknown name."""
     match = re.fullmatch(r"(.+?)(?:-w([1-9]\d*))?", arch)
     name = match[1] if match else arch
     if not match or name not in ARCHITECTURES:
         near = get_close_matches(name, ARCHITECTURES, 1, 0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(ARCHITECTURES)}, each also with a base width (resnet18-w16)"
         raise ValueError(f"unknown architecture {arch!r}; {hint}")
-    block, blocks, width = ARCHITECTURES[name]
-    return block, blocks, int(match[2] or width)
+    make, width = ARCHITECTURES[name]
+    return make, int(match[2] or width)
 
 
 def build(
@@ -117,8 +157,9 @@ def build(
     """Build a network that takes x (N, in_channels, H, W) in [0, 1] and returns logits (N, num_classes).
 
     Args:
-        arch: ``small`` (three residual blocks, base width 16), ``resnet18``, ``resnet50``, ``resnet101``; ``-wN`` sets the base width.
-        image_size: up to 64 pixels the stem is one 3×3 convolution without pooling, unless ``small_stem`` says otherwise.
+        arch: ``small`` (three residual blocks, base width 16), ``resnet18``, ``resnet50``, ``resnet101``, ``alexnet_bn``; ``-wN`` sets
+            the base width.
+        image_size: up to 64 pixels the stem is one 3×3 convolution of stride 1 (of a ResNet without pooling), unless ``small_stem`` says otherwise.
         mean, std: the normalizing layer's, per channel, in [0, 1] units; default 0 and 1.
         weights: a safetensors file or state_dict to start from, or ``imagenet`` for torchvision's. A last layer made for
             another number of classes is left out, so that a new head is fitted.
@@ -128,14 +169,14 @@ def build(
         ValueError: an unknown architecture, a mean or std of the wrong length or beside ``standardize``, or weights that do not fit.
         OSError: ImageNet weights that could not be downloaded.
     """
-    block, blocks, width = parse(arch)
+    make, width = parse(arch)
     if standardize and (mean is not None or std is not None):
         raise ValueError("mean and std are given, but standardize takes those of each image; give one or the other")
     mean, std = [0.0] * in_channels if mean is None else mean, [1.0] * in_channels if std is None else std
     if len(mean) != in_channels or len(std) != in_channels:
         raise ValueError(f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels")
     stem = image_size <= 64 if small_stem is None else small_stem
-    network = ResNet(block, blocks, width, in_channels, num_classes, stem)
+    network = make(width, in_channels, num_classes, stem)
     model = nn.Sequential(OrderedDict(normalize=Standardize() if standardize else Normalize(mean, std), network=network))
     if weights is not None:
         _fill(model, arch, weights)
@@ -197,8 +238,8 @@ def has_small_stem(weights: str | Path) -> bool:
     """Whether weights are those of a network with the 3×3 stem."""
     if str(weights) == "imagenet":
         return False
-    state = read_state(Path(weights))
-    stem = next((state[name] for name in ("conv1.weight", "network.conv1.weight") if name in state), None)
+    state = {name.removeprefix("network."): tensor for name, tensor in read_state(Path(weights)).items()}
+    stem = next((state[name] for name in ("conv1.weight", "features.0.weight") if name in state), None)
     return stem is not None and stem.shape[-1] == 3
 
 
@@ -226,6 +267,55 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights: it is neither a safetensors file nor a state_dict of tensors alone ({reason})"
         ) from error
     return tensors
+
+
+def randomized(model: nn.Module, *, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
+    """Copies of a model whose layers are drawn anew from the last one down, in each copy one layer more: (name of that layer, copy).
+
+    Cascading randomization (Adebayo et al. 2018). A layer is a module with parameters together with the batch norms that follow it;
+    a residual block counts as one. It is initialized as in `build`, batch norms to statistics of 0 and 1, so that the last copy is
+    an untrained network. "Last" is the order in which modules are registered, which must be that of the forward pass. The model and
+    the global random numbers are left as they are; the copies are in the model's mode and on its device.
+
+    Raises:
+        ValueError: a model without layers, or a module that has parameters but no ``reset_parameters``.
+    """
+    device = next((parameter.device for parameter in model.parameters()), None)
+    layers = _layers(changed := deepcopy(model).cpu())
+    state = torch.Generator().manual_seed(seed).get_state()
+    for name, modules in reversed(layers.items()):
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(state)
+            for module in modules:
+                module.reset_parameters()
+                _spread(module)
+            state = torch.get_rng_state()
+        yield name, deepcopy(changed).to(device)
+
+
+def _layers(model: nn.Module) -> dict[str, list[Any]]:
+    """The modules to initialize in each layer, first layer first."""
+    layers: dict[str, list[Any]] = {}
+    block = ""
+    for name, module in model.named_modules():
+        if isinstance(module, BasicBlock | Bottleneck):
+            block = name
+        if not hasattr(module, "reset_parameters"):
+            if next(module.parameters(recurse=False), None) is not None:
+                raise ValueError(
+                    f"{name or 'the model'}, a {type(module).__name__}, has parameters but no reset_parameters to draw them anew"
+                )
+            continue
+        if block and name.startswith(f"{block}."):
+            layer = block
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and layers:
+            layer = next(reversed(layers))
+        else:
+            layer = name
+        layers.setdefault(layer, []).append(module)
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no layers to draw anew")
+    return {name.removeprefix("network."): modules for name, modules in layers.items()}
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -258,13 +348,14 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
-    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, judged in eval mode and fp32."""
+    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; judged in eval mode and fp32."""
     found = []
     with evaluating(model):
         for x, _ in batches:
             # gradients are off for this forward pass alone: the batches may come from an attack
             with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                found.append(model(x).topk(topk).indices.cpu())
+                logits = model(x)
+                found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
     return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
 
 

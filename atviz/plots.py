@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
+from textwrap import fill
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -35,6 +35,8 @@ MARK = "#333333"  # of the line that points at a level
 KINDS = {
     "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
     "fgsm": ("#CC79A7", "v", "-."), "spatial": ("#E69F00", "P", ":"), "shape-only": ("#000000", "*", "-"), "texture-only": ("#000000", "x", ":"),
+    "STD": ("#0072B2", "o", ":"), "STD+STD": ("#0072B2", "s", "-"), "ADV": ("#D55E00", "^", ":"), "ADV+ADV": ("#D55E00", "v", "-"),
+    "STD+ADV": ("#009E73", "D", "-"), "RND+RND": ("#777777", "x", "--"),
 }  # fmt: skip
 # the eps of the palest and of the darkest shade
 RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
@@ -450,7 +452,7 @@ def exploration(
     for ax, text in zip(axes[:2, 1], ("what it sees", "its map"), strict=True):
         ax.set_ylabel(text, fontsize=9, color="#555555")
     if note:
-        figure.supxlabel("\n".join(textwrap.wrap(note, round(15 * figure.get_figwidth()))), fontsize=8.5, color="#555555")
+        figure.supxlabel(fill(note, round(15 * figure.get_figwidth())), fontsize=8.5, color="#555555")
     return figure
 
 
@@ -471,3 +473,243 @@ def rendered(figure: Figure, kind: str, *, caption: str = "", dpi: int = 200) ->
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+@styled
+def filter_sheet(filters: Mapping[str, Tensor], *, gain: float = 1.0) -> Figure:
+    """First-layer filters, a panel a network, all on one scale: gain · weight + 1/2, clipped to [0, 1] (Itazuri et al. 2019, Figure 4).
+
+    ``filters``: network → (K, C, h, w), of one or three channels.
+    """
+    figure = Figure(figsize=(3.2 * len(filters), 3.6))
+    panels = figure.subplots(1, len(filters), squeeze=False, gridspec_kw={"wspace": 0.08})[0]
+    for ax, (name, weights) in zip(panels, filters.items(), strict=True):
+        _show(ax, _mosaic((gain * weights.detach().float().cpu() + 0.5).clamp(0, 1)))
+        ax.set_title(name, color=look(name)["color"])
+    said = "weight" if gain == 1 else f"{gain:.3g} · weight"
+    figure.supxlabel(f"{said} + 0.5, clipped to [0, 1], on one scale for all: mid-grey is a weight of 0", fontsize=9, color="#555555")
+    return figure
+
+
+def _mosaic(tiles: Tensor) -> Tensor:
+    """Tiles (K, C, h, w) side by side in about as many rows as columns, with pale lines between them: one image of three channels."""
+    zoom = max(1, 24 // tiles.shape[-1])  # narrow lines between small tiles
+    tiles = tiles.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    count, _, height, width = tiles.shape
+    columns, gap = int(np.ceil(np.sqrt(count))), 3
+    rows = -(-count // columns)
+    sheet = torch.tensor(to_rgb("#cfe3f5"))[:, None, None].repeat(1, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = tile
+    return sheet
+
+
+@styled
+def feature_sheet(images: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str]) -> Figure:
+    """Maximized features, a row a layer, a block of columns a network (Itazuri et al. 2019, Figures 3 and 15 to 19).
+
+    Args:
+        images: network → layer → (n, C, H, W).
+        labels: layer → what is said of its row.
+    """
+    shown = max(len(pictures) for layers in images.values() for pictures in layers.values())
+    figure, axes = _panel(len(labels), shown * len(images), shown)
+    for block, (name, layers) in enumerate(images.items()):
+        axes[0, block * shown].set_title(name, loc="left", color=look(name)["color"])
+        for i, layer in enumerate(labels):
+            for j, picture in enumerate(layers[layer]):
+                _show(axes[i, block * shown + j], picture)
+                axes[i, block * shown + j].images[0].set_interpolation("antialiased")  # large images are shown smaller than they are
+                axes[i, block * shown + j].spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)
+    for ax, label in zip(axes[:, 0], labels.values(), strict=True):
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6, fontsize=8.5)
+    beside = 0.07 * max(len(line) for label in labels.values() for line in label.split("\n")) + 0.3 * len(images)  # labels and gaps, inches
+    side = (figure.get_figwidth() - beside) / axes.shape[1]
+    figure.set_figheight(0.4 + len(labels) * side)
+    return figure
+
+
+@styled
+def centroid_curves(rows: pd.DataFrame, *, ylabel: str, noise: float | None = None) -> Figure:
+    """A mean over filters for every layer, a line a network with its 95 % band, layers in the order of the rows.
+
+    Rows: ``model``, ``layer``, ``value``, ``ci_low``, ``ci_high``. ``noise`` marks the value of white noise.
+    """
+    layers = list(dict.fromkeys(rows.layer))
+    at, every = np.arange(len(layers)), -(-len(layers) // 30)
+    figure = Figure(figsize=(max(8.0, min(11.0, 0.36 * len(layers) + 1.5)), 4.2))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name].set_index("layer").loc[layers]
+        ax.plot(at, part.value, label=name, **look(name))
+        ax.fill_between(at, part.ci_low, part.ci_high, color=look(name)["color"], alpha=0.18, linewidth=0)
+    if noise is not None:
+        ax.axhline(noise, color="#999999", linewidth=1.2, linestyle=":", label="white noise")
+    ax.set_xticks(at[::every], layers[::every], rotation=60, ha="right", rotation_mode="anchor", fontsize=8.5)
+    ax.set(ylabel=ylabel, ylim=(0, None))
+    _legend(figure, ax)
+    return figure
+
+
+# scale of signed maps -> what a figure says of it
+SIGNED_SCALES = {
+    "map": "mid-grey is 0; each map clipped at ±3 of its own standard deviations",
+    "shared": "mid-grey is 0; all maps on one scale, clipped at ±3 standard deviations of all",
+}
+
+
+def signed_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str], *, scale: str = "map") -> Figure:
+    """Images above, below them each model's signed maps with their channels as colors (Itazuri et al. 2019).
+
+    Args:
+        images: (N, C, H, W); maps: model → a tensor like it.
+        scale: ``map`` as `signed`; ``shared`` clips at ±3 standard deviations of all the figure's values, so that magnitudes can be
+            compared. The figure says which.
+    """
+    if check_scale(scale) == "map":
+        shown = {name: signed(each) for name, each in maps.items()}
+    else:
+        values = torch.cat(list(maps.values()))
+        together = signed(values.flatten()[None, None, None]).view_as(values)
+        shown = dict(zip(maps, together.split(len(images)), strict=True))
+    return image_grid([("image", images), *shown.items()], titles, note=SIGNED_SCALES[scale])
+
+
+@styled
+def likeness_points(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Means with 95 % intervals, a panel a measure (measure → title), a column a method, a color a pair of networks.
+
+    Rows: ``pair``, ``method``, ``measure``, ``value``, ``ci_low``, ``ci_high``. A pair "untrained and b" has the look of b, others are black.
+    """
+    figure = Figure(figsize=(3.6 * len(titles) + 0.4, 3.7))
+    axes = np.atleast_1d(figure.subplots(1, len(titles), sharey=True))
+    names, methods = list(dict.fromkeys(rows.pair)), list(dict.fromkeys(rows.method))
+    for ax, (measure, title) in zip(axes, titles.items(), strict=True):
+        for i, name in enumerate(names):
+            part = rows[(rows.pair == name) & (rows.measure == measure)].set_index("method").loc[methods]
+            at = np.arange(len(methods)) + 0.18 * (i - (len(names) - 1) / 2)
+            errors = [part.value - part.ci_low, part.ci_high - part.value]
+            ax.errorbar(at, part.value, yerr=errors, label=name, **look(name.removeprefix("untrained and ")) | {"linestyle": ""})
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_title(title)
+    axes[0].set(ylabel="similarity (1: the same map)", ylim=(min(-0.1, rows.ci_low.min() - 0.05), 1.03))
+    _legend(figure, axes[0])
+    return figure
+
+
+@styled
+def cascade_curves(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Similarity to the intact network's maps after each step of a randomization, with 95 % bands: a row a measure, a column a method.
+
+    Rows: ``model``, ``method``, ``step``, ``measure``, ``value``, ``ci_low``, ``ci_high``. ``titles``: measure → its axis' label.
+    """
+    methods, steps = list(dict.fromkeys(rows.method)), list(dict.fromkeys(rows.step))
+    figure = Figure(figsize=(2.1 * len(methods) + 0.6, 1.75 * len(titles) + 1.1))
+    axes: np.ndarray = figure.subplots(len(titles), len(methods), sharex=True, sharey=True, squeeze=False)
+    for (i, j), ax in np.ndenumerate(axes):
+        part = rows[(rows.measure == list(titles)[i]) & (rows.method == methods[j])]
+        for name, line in part.groupby("model", sort=False):
+            at = [steps.index(step) for step in line.step]
+            kind = look(str(name))
+            ax.plot(at, line.value, label=name, **kind)
+            ax.fill_between(at, line.ci_low, line.ci_high, color=kind["color"], alpha=0.18, linewidth=0)
+        ax.axhline(0, color="#999999", linewidth=1)
+        ax.set_xticks(range(len(steps)), steps, rotation=90, fontsize=min(9.0, 90 / len(steps)))
+    for ax, method in zip(axes[0], methods, strict=True):
+        ax.set_title(method)
+    for ax, label in zip(axes[:, 0], titles.values(), strict=True):
+        ax.set_ylabel(fill(label, 18))
+    axes[0, 0].set_ylim(min(-0.1, rows.ci_low.min() - 0.05), 1.05)
+    figure.supxlabel("randomized down to this layer", fontsize=10)
+    _legend(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def signed_areas(
+    rows: pd.DataFrame, areas: pd.DataFrame, *, labels: Mapping[str, str], chance: Mapping[str, float], titles: Mapping[str, str]
+) -> Figure:
+    """Accuracy against level, a row of panels a measure and a column a distortion; what lies between two networks filled by its sign.
+
+    The area is of the color of the network that lies above. Bands are the 95 % intervals of the two; other networks are thin lines.
+
+    Args:
+        rows: ``model``, ``distortion``, ``level``, ``measure``, ``value``, ``ci_low``, ``ci_high`` (shares).
+        areas: ``model``, ``baseline``, ``distortion``, ``measure``, ``difference``, ``ci_low``, ``ci_high``: what is written in the panels.
+        labels: distortion → its level on the axis. chance: measure → share that guessing gets. titles: measure → its name.
+    """
+    model, baseline = areas.model.iloc[0], areas.baseline.iloc[0]
+    figure = Figure(figsize=(4.6 * len(labels) + 0.4, 2.75 * len(titles) + 0.6))
+    axes = figure.subplots(len(titles), len(labels), squeeze=False, sharex="col", sharey="row")
+    for i, (measure, title) in enumerate(titles.items()):
+        for j, (distortion, label) in enumerate(labels.items()):
+            ax = axes[i, j]
+            panel = rows[(rows.measure == measure) & (rows.distortion == distortion)].sort_values("level")
+            lines = {name: panel[panel.model == name] for name in dict.fromkeys(rows.model)}
+            for name, line in lines.items():
+                main = name in (model, baseline)
+                style = look(name) | ({"markersize": 4.5} if main else {"linewidth": 1, "markersize": 0, "alpha": 0.8})
+                ax.plot(line.level, line.value * 100, label=name, **style)
+                if main:
+                    ax.fill_between(line.level, line.ci_low * 100, line.ci_high * 100, color=style["color"], alpha=0.3, linewidth=0)
+            above, below = (lines[name].value.to_numpy() * 100 for name in (model, baseline))
+            level = lines[model].level.to_numpy()
+            for name, where in ((model, above >= below), (baseline, above <= below)):
+                ax.fill_between(level, below, above, where=where, interpolate=True, color=look(name)["color"], alpha=0.14, linewidth=0)
+            area = areas[(areas.measure == measure) & (areas.distortion == distortion)].iloc[0]
+            mean, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in (area.difference, area.ci_low, area.ci_high))
+            ax.set_title(f"mean of {model} − {baseline}: {mean} [{low}, {high}] points", fontsize=9)
+            ax.axhline(chance[measure] * 100, color="#999999", linewidth=1, linestyle=":")
+            low_down = chance[measure] < 0.08  # below its line the word would leave the panel
+            ax.annotate("chance", (level.max(), chance[measure] * 100), xytext=(0, 2 if low_down else -2), textcoords="offset points",
+                        fontsize=8.5, color="#666666", ha="right", va="bottom" if low_down else "top")  # fmt: skip
+            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+            ax.set_ylim(0, 102)
+            if i == len(titles) - 1:
+                ax.set_xlabel(label)
+            if j == 0:
+                ax.set_ylabel(title)
+    _legend(figure, axes[0, 0])
+    return figure
+
+
+@styled
+def learning_curves(rows: pd.DataFrame, *, xlabel: str = "epoch of fine-tuning") -> Figure:
+    """Test accuracy after every epoch, a line a model with its band over the runs.
+
+    Rows: ``model``, ``epoch``, ``value``, ``low``, ``high`` (shares; low and high may be missing).
+    """
+    figure = Figure(figsize=(7.6, 4.2))
+    ax = figure.add_subplot()
+    for name in dict.fromkeys(rows.model):
+        part = rows[rows.model == name]
+        ax.plot(part.epoch, part.value * 100, label=name, markevery=max(1, len(part) // 12), **look(name))
+        ax.fill_between(part.epoch, part.low * 100, part.high * 100, color=look(name)["color"], alpha=0.12, linewidth=0)
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.set(xlabel=xlabel, ylabel="accuracy on test images (%)")
+    _legend(figure, ax)
+    return figure
+
+
+@styled
+def accuracy_intervals(rows: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """Accuracies with intervals, a row each, and the runs that they are means of as ticks below them.
+
+    Rows: ``model``, ``value``, ``ci_low``, ``ci_high`` (shares). Runs: ``model``, ``value``.
+    """
+    figure = Figure(figsize=(6.8, 1.0 + 0.42 * len(rows)))
+    ax = figure.add_subplot()
+    at = np.arange(len(rows))[::-1]
+    for y, row in zip(at, rows.to_dict("records"), strict=True):
+        kind = look(row["model"])
+        ax.hlines(y, row["ci_low"] * 100, row["ci_high"] * 100, color=kind["color"], linewidth=2)
+        ax.scatter(row["value"] * 100, y, color=kind["color"], marker=kind["marker"], s=44, zorder=3)
+        own = runs[runs.model == row["model"]].value * 100
+        ax.scatter(own, [y - 0.24] * len(own), color=kind["color"], marker="|", s=40, linewidth=1.2)
+        ax.annotate(f"{row['value']:.1%}", (row["value"] * 100, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8.5)
+    ax.set_yticks(at, rows.model)
+    ax.set(xlabel="accuracy on test images (%)", ylim=(-0.6, len(rows) - 0.3))
+    ax.grid(axis="y", visible=False)
+    return figure

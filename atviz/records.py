@@ -64,10 +64,11 @@ def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -
 
 def described(function: Callable[..., Any]) -> Any:
     """What a record's key says of a function: its own ``key``, or name and arguments of a `functools.partial` whose arguments are
-    plain values; None where that is not known, and what it computes must not be kept."""
+    plain values or tuples of them; None where that is not known, and what it computes must not be kept."""
     if hasattr(function, "key"):
         return function.key
     if not isinstance(function, partial) or function.args:
         return None
-    plain = all(isinstance(value, str | int | float | bool) for value in function.keywords.values())
+    values = [v for value in function.keywords.values() for v in (value if isinstance(value, tuple) else [value])]
+    plain = all(isinstance(value, str | int | float | bool) for value in values)
     return {"name": f"{function.func.__module__}.{function.func.__qualname__}", **function.keywords} if plain else None

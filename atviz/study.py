@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 FINE_TUNED_SIDE = 224  # that ImageNet weights were trained at
+CPU_BATCH = 100  # images classified at a time: on one core almost twice as fast as 500, whose activations leave the cache
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Settings:
         for name in ("seed", "size", "train_limit", "test_limit", "epochs", "train_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
-        names = self.models or recipes.default_models(self.dataset)
+        names = self.models or recipes.default_models(self.dataset, self.preset)
         if self.profile == "zoo":
             names = self._of_the_zoo()
         object.__setattr__(self, "models", tuple(names))
@@ -100,6 +101,17 @@ class Settings:
     def side(self) -> int | None:
         """The side that images are brought to; None: the data set's own."""
         return self.size or (FINE_TUNED_SIDE if self.weights != "none" else None)
+
+
+def augmentation(dataset: str, usual: str | None = "crop-flip") -> str | None:
+    """How training images of a data set are augmented, ``usual`` where nothing speaks against it: a name of `augment.AUGMENTATIONS`."""
+    kind = dataset.partition(":")[0]
+    if kind == "svhn" or kind.startswith("shapetex"):
+        return None  # the mirror image of a digit, or of a texture, is another, or none
+    if kind == "imagenet":
+        return "resized-crop-flip"
+    # fashion is small and centered: crops only slow the learning down; archives larger than they are shown are cropped anyway: see data.load
+    return "flip" if kind.startswith("fashion") or (kind in data.ARCHIVES and usual == "crop-flip") else usual
 
 
 @dataclass
@@ -170,25 +182,18 @@ class Study:
     def recipe(self, name: str) -> recipes.Recipe:
         """The recipe of a network at this profile's scale; underfit's needs the adversarial network, which is trained if missing.
 
-        The preset ``code`` keeps its own epochs, batch size and attack steps, unless the settings state epochs or train_steps: then
-        its learning rate falls after the same shares of the epochs.
+        The preset ``code`` keeps its own epochs, batch size and attack steps, and ``itazuri`` at full scale its epochs, unless the settings
+        state epochs or train_steps. For other epochs the learning rate falls after the same shares of them.
         """
         s = self.settings
         recipe = recipes.get(name, preset=s.preset, image_size=self.train_images.shape[-1])
         if s.weights != "none" and s.preset == "paper":
             recipe = recipes.fine_tuned(recipe)
-        as_authors = s.preset == "code" or (s.weights != "none" and s.profile == "full")
+        as_authors = s.preset == "code" or (s.profile == "full" and (s.weights != "none" or s.preset == "itazuri"))
         recipe = recipes.lasting(recipe, s.epochs or (recipe.epochs if as_authors else self.profile.epochs))
-        if self.settings.dataset.startswith("fashion"):
-            # small and centered: crops only slow the learning down; and a small set wants small batches
-            recipe = replace(recipe, augment="flip", batch_size=64)
-        if self.settings.dataset.startswith("shapetex"):
-            # unflipped: the mirror image of one texture is another
-            recipe = replace(recipe, augment=None, batch_size=64)
-        if self.settings.kind in data.ARCHIVES:
-            recipe = replace(recipe, augment="flip")  # those larger than they are shown are cropped, too: see data.load
-        if self.settings.kind == "svhn":
-            recipe = replace(recipe, augment=None)  # a digit's mirror image is another, or none
+        recipe = replace(recipe, augment=augmentation(s.dataset, recipe.augment))
+        if s.dataset.startswith(("fashion", "shapetex")):
+            recipe = replace(recipe, batch_size=64)  # a small set wants small batches
         if self.settings.dataset == "shapetex-texture":
             # at 0.1 one of three seeds never left chance
             recipe = replace(recipe, lr=0.05)
@@ -262,9 +267,12 @@ class Study:
             resume.unlink(missing_ok=True)
         fabric.barrier()
 
-    def outcomes(self, distortions: evaluate.Distortions) -> evaluate.Outcomes:
+    def outcomes(self, distortions: evaluate.Distortions, *, topk: int = 1) -> evaluate.Outcomes:
         """`evaluate.outcomes` of the networks on the test images, read from the records where they are known."""
-        return evaluate.outcomes(self.models, self.test_images, distortions, seed=self.settings.seed, store=self.store)
+        batch_size = CPU_BATCH if self.device.type == "cpu" else 500
+        return evaluate.outcomes(
+            self.models, self.test_images, distortions, topk=topk, seed=self.settings.seed, batch_size=batch_size, store=self.store
+        )
 
     @property
     def attack(self) -> partial:

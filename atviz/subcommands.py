@@ -18,19 +18,25 @@ stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
 Dataset = Annotated[
     str,
     typer.Option(
-        help="fashion (embedded), cifar10, tiny-imagenet, tiny-imagenet:PATH, shapetex (drawn), folder:PATH …; `atviz data list` has all"
+        help="fashion (embedded), cifar10, tiny-imagenet, tiny-imagenet:PATH, imagenet:PATH, shapetex (drawn), folder:PATH …; `atviz data list` has all"
     ),
 ]
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
-Models = Annotated[str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; empty: the main three")]
-Arch = Annotated[str, typer.Option(help="small, resnet18, resnet18-w16 …; empty: the profile's")]
+Models = Annotated[
+    str, typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; empty: the main three, or the preset's")
+]
+Arch = Annotated[str, typer.Option(help="small, resnet18, resnet50, resnet101, alexnet_bn, resnet18-w16 …; empty: the profile's")]
 Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
 Size = Annotated[int, typer.Option(help="resize images to this side; 0: as they are")]
 TrainLimit = Annotated[int, typer.Option(help="training images; 0: the profile's")]
 TestLimit = Annotated[int, typer.Option(help="test images; 0: the profile's")]
-Epochs = Annotated[int, typer.Option(help="0: the profile's, or the preset's if that is code")]
-TrainSteps = Annotated[int, typer.Option(help="of the attack in training, PGD or spatial; 0: as for epochs")]
-Preset = Annotated[str, typer.Option(help="training as Zhang & Zhu describe it (paper), or as their code does it (code)")]
+Epochs = Annotated[int, typer.Option(help="0: the profile's, or the preset's if that is code, or itazuri at full scale")]
+TrainSteps = Annotated[
+    int, typer.Option(help="of the attack in training, PGD or spatial; 0: the profile's, or the preset's if that is code")
+]
+Preset = Annotated[
+    str, typer.Option(help="training as Zhang & Zhu describe it (paper), as their code does it (code), or as Itazuri et al. do (itazuri)")
+]
 
 Weights = Annotated[
     str, typer.Option(help="to start from: imagenet, a file, or none; empty: imagenet for tiny-imagenet and caltech256 at full scale")
@@ -65,14 +71,14 @@ def data_list() -> None:
 @data_app.command("fetch")
 @plainly
 def data_fetch(name: str) -> None:
-    """Download a data set, or find it in place."""
+    """Download a data set, or find it in place (imagenet must be there: no download of it is free)."""
     data_check(name)
 
 
 @data_app.command("check")
 @plainly
 def data_check(name: str) -> None:
-    """Load both splits of a data set and print what is in them."""
+    """Load both splits of a data set and print what is in them; the SHA-256 of streamed ones is of names and sizes, not of pixels."""
     from .data import load
 
     for split in ("train", "test"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import time
 import warnings
@@ -109,8 +110,8 @@ def fit(
     good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
     first, world = fabric.global_rank, fabric.world_size
-    quiet: dict[str, Any] = {} if first == 0 else {"disable": True}  # one bar; given only then, so that $TQDM_DISABLE is heeded
-    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", **quiet)
+    quiet = first != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
+    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=quiet)
     for epoch in range(done["epoch"], recipe.epochs):
         if done["stopped_at"] is not None:
             break

@@ -15,8 +15,9 @@ from .study import Study, load_checkpoint
 TOLERANCE = 0.01  # of robust accuracy: PGD does not take the same steps on every machine
 
 
-def publish(study: Study, name: str) -> Path:
-    """Keep a network of a study in ``checkpoints/zoo``: half precision, its card with clean and robust accuracy on all test images.
+def publish(study: Study, name: str, folder: Path | None = None) -> Path:
+    """Keep a network of a study in ``folder``, by default in ``checkpoints/zoo``: half precision, its card with clean and robust accuracy on
+    all test images.
 
     The attack is PGD L∞ at the data set's eps, with the steps of the profile ``zoo`` (Zhang & Zhu 2019, Table 1).
     """
@@ -26,8 +27,9 @@ def publish(study: Study, name: str) -> Path:
     attack = {"eps": eps, "step_size": eps / 4, "steps": recipes.profile("zoo").eval_steps}
     card = study.cards[name]
     card = card | {"metrics": card["metrics"] | _measure(model, study.test_images, attack, study.store), "attack": attack}
-    dataset = study.test_images.name.split(":")[-1]
-    folder = home() / "checkpoints" / "zoo" / f"{dataset}-{study.profile.arch}-{name}-s{study.settings.seed}"
+    if folder is None:
+        dataset = study.test_images.name.split(":")[-1]
+        folder = home() / "checkpoints" / "zoo" / f"{dataset}-{study.profile.arch}-{name}-s{study.settings.seed}"
     checkpoints.save(folder, halves, card)
     return folder
 

@@ -240,6 +240,16 @@ def test_fgsm_is_one_step_of_eps(trained, batch):
 # --- batches, random starts, restarts
 
 
+def test_a_seed_is_a_generator_made_anew(trained, batch):
+    x, y = batch
+    options = dict(eps=0.05, step_size=0.02, steps=2, random_start=True)
+    first, again = (attacks.pgd(trained, x, y, **options, seed=3) for _ in range(2))
+    assert torch.equal(first, again) and torch.equal(first, attacks.pgd(trained, x, y, **options, generator=seeded(3)))
+    assert not torch.equal(first, attacks.pgd(trained, x, y, **options, seed=4))
+    with pytest.raises(ValueError, match="seed is 3, but a generator is given"):
+        attacks.pgd(trained, x, y, **options, seed=3, generator=seeded())
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_gradient_of_an_image_does_not_depend_on_its_batch(linear, norm):
     # a confident model: averaged over the batch, its gradients would sink below any fixed floor

@@ -343,6 +343,19 @@ def test_every_network_against_one_slider(desk, study):
     shot(desk, "lab-everything", ".atviz-everything")
 
 
+def test_a_link_from_jupyterlab_opens_the_same_state_as_a_page(desk, study):
+    press(desk, "patches", "ArrowRight")
+    state = settle(desk, patches="2")
+    with desk.context.expect_page() as opening:
+        desk.locator("a:has-text('link to this state')").click()
+    page = opening.value
+    page.set_default_timeout(90 * SECOND)
+    page.wait_for_selector(READY)
+    assert State.of(page.locator(TEXT).input_value()) == state
+    check(page, study, state)
+    page.close()
+
+
 def test_dark_theme_and_a_narrow_window(desk):
     desk.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}).then(() => {})")
     desk.wait_for_selector("body[data-jp-theme-light=false]", state="attached")

@@ -65,6 +65,8 @@ def test_evaluate_prints_the_sweep(trained_folder):
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "four"], "write numbers by commas"),
         (["report", "nowhere"], "nowhere holds no run"),
         (["data", "check", "fashin"], "did you mean 'fashion'"),
+        (["data", "fetch", "imagenet:nowhere"], "put ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar"),
+        (["train", "normal", "--preset", "itazury"], "known are paper, code, itazuri"),
         (["models", "show", "nowhere"], "there is no checkpoint in nowhere"),
     ],
 )

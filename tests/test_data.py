@@ -232,7 +232,8 @@ def test_shuffling_follows_its_generator():
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"), [(dict(batch_size=0), "batch_size is 0"), (dict(batch_size=4, augment="flop"), "'flop'.*flip, crop-flip")]
+    ("options", "sentence"),
+    [(dict(batch_size=0), "batch_size is 0"), (dict(batch_size=4, augment="flop"), "'flop'.*flip, crop-flip, resized-crop-flip")],
 )
 def test_batches_that_cannot_be_are_refused(options, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -250,44 +251,6 @@ def test_own_augmentation_gets_the_batch_and_the_generator():
     x = torch.cat([x for x, _ in images.batches(3, augment=augment, generator=draw)])
     assert torch.equal(x, (255 - images.x).float() / 255)
     assert seen == [(torch.uint8, 3, draw), (torch.uint8, 2, draw)]
-
-
-# --- augmentation
-
-
-@pytest.mark.parametrize("name", data.AUGMENTATIONS)
-def test_augmentation_draws_for_each_image(name):
-    one = random_images(1).x
-    out = data.AUGMENTATIONS[name](one.expand(64, -1, -1, -1), seeded())
-    assert out.shape == (64, 3, 16, 16) and out.dtype == torch.uint8
-    different = len(torch.unique(out.flatten(1), dim=0))
-    assert different == 2 if name == "flip" else different > 20
-    again, other = (data.AUGMENTATIONS[name](one.expand(64, -1, -1, -1), seeded(seed)) for seed in (0, 1))
-    assert torch.equal(out, again) and not torch.equal(out, other)
-
-
-def test_flip_mirrors_half_of_the_images():
-    x = random_images(1000, 1, 2, 3).x
-    out = data.flip(x, seeded())
-    mirrored = (out == x.flip(-1)).flatten(1).all(1)
-    kept = (out == x).flatten(1).all(1)
-    assert (mirrored | kept).all() and 420 < mirrored.sum() < 580
-
-
-@pytest.mark.parametrize("size", [(32, 32), (28, 28), (16, 24), (9, 17), (7, 7)])
-def test_crop_flip_is_a_window_of_the_padded_image(size):
-    x = random_images(200, 2, *size).x | 1  # no zero but the padding's
-    h, w = size
-    pad = max(size) // 8
-    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    seen = set()
-    for image, out in zip(padded, data.crop_flip(x, seeded()).numpy(), strict=True):
-        windows = {(i, j, m) for i in range(2 * pad + 1) for j in range(2 * pad + 1) for m in (1, -1)}
-        found = [(i, j, m) for i, j, m in windows if np.array_equal(image[:, i : i + h, j : j + w][:, :, ::m], out)]
-        assert len(found) == 1
-        seen.update(found)
-    # every row, column and direction is drawn
-    assert [{part[axis] for part in seen} for axis in range(3)] == [set(range(2 * pad + 1))] * 2 + [{1, -1}]
 
 
 # --- images held at another side than they are shown

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atviz import distortions
+from atviz import distortions, medians
 from atviz.distortions import high_pass, low_pass, patch_shuffle, random_modes, saturate
 
 SIZES = [(8, 8), (9, 9), (8, 9), (15, 6), (1, 7), (28, 28), (5, 32)]
@@ -368,16 +368,47 @@ def test_p_that_is_no_probability_is_refused(p):
         random_modes(images(1, 1, 4, 4), p)
 
 
-@pytest.mark.parametrize("size", [(9, 12), (28, 28)])
-@pytest.mark.parametrize("kernel", [3, 5])
-def test_median_is_scipys(size, kernel):
+@pytest.mark.parametrize("dtype", TYPES)
+@given(data=st.data())
+def test_median_is_scipys_in_every_size_and_type(dtype, data):
     from scipy import ndimage
 
-    x = torch.rand(2, 3, *size)
-    expected = x.numpy()
+    kernel = data.draw(st.sampled_from([1, 3, 5, 7, 9, 11]))
+    size = [data.draw(st.integers(kernel // 2 + 1, 20)) for _ in "hw"]
+    values = data.draw(st.sampled_from([2, 5, 1000]))  # few values: many ties
+    x = torch.randint(values, (2, 3, *size), generator=seeded(data.draw(st.integers(0, 99)))).to(dtype) / values - 0.25
+    expected = x.double().numpy()
     for times in range(3):
-        torch.testing.assert_close(distortions.median_filter(x, times, kernel_size=kernel).numpy(), expected)
+        found = distortions.median_filter(x, times, kernel_size=kernel)
+        assert found.dtype == dtype and np.array_equal(found.double().numpy(), expected)
         expected = ndimage.median_filter(expected, size=(1, 1, kernel, kernel), mode="mirror")
+
+
+def test_median_of_many_images_is_that_of_each():
+    x = images(60, 3, 28, 28, dtype=torch.float32)  # more pixels than are sorted at a time
+    assert x.numel() > 4 * medians.CHUNK
+    whole = distortions.median_filter(x)
+    assert torch.equal(whole, torch.cat([distortions.median_filter(one) for one in x.split(1)]))
+    assert whole.is_contiguous() and distortions.median_filter(x[:0]).shape == (0, 3, 28, 28)
+
+
+def test_a_pixel_that_is_no_number_spoils_the_squares_that_hold_it_alone():
+    x = images(1, 1, 12, 12)
+    x[0, 0, 5, 6] = math.nan
+    square = torch.zeros(12, 12, dtype=torch.bool)
+    square[3:8, 4:9] = True
+    assert torch.equal(distortions.median_filter(x).isnan()[0, 0], square)
+
+
+@pytest.mark.parametrize("size", [(1, 28, 28), (3, 32, 20)])
+@pytest.mark.parametrize("sigma", [0.25, 2, 5.0])
+def test_blur_is_torchvisions(size, sigma):
+    from torchvision.transforms.v2 import GaussianBlur
+
+    x = images(4, *size, dtype=torch.float32)
+    found = distortions.gaussian_blur(x, sigma)
+    assert torch.equal(found, GaussianBlur(7, [float(sigma)] * 2)(x)) and not torch.equal(found, x)
+    assert 0 <= found.min() and found.max() <= 1
 
 
 @pytest.mark.parametrize("sigma", [0.25, 1.0, 5.0])
@@ -399,6 +430,13 @@ def test_no_blur_no_median_and_a_double_reversal_are_the_identity():
     reversed_ = distortions.reverse(x, mean=mean)
     torch.testing.assert_close(reversed_ + x, (2 * torch.tensor(mean))[:, None, None].expand_as(x))
     torch.testing.assert_close(distortions.reverse(reversed_, mean=mean), x)
+
+
+def test_reversal_leaves_the_range_of_pixels_unless_it_is_clipped():
+    x = torch.tensor([0.0, 0.2, 0.9]).view(1, 3, 1, 1)
+    free = distortions.reverse(x, mean=[0.6, 0.2, 0.1])
+    assert free.flatten().tolist() == pytest.approx([1.2, 0.2, -0.7])
+    assert distortions.reverse(x, mean=[0.6, 0.2, 0.1], clip=True).flatten().tolist() == pytest.approx([1.0, 0.2, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,51 @@ def test_own_functions_with_a_key_are_stored_under_it(tmp_path, trained, images)
     assert store.computed == 3
 
 
+# --- the likeliest classes
+
+
+@pytest.mark.parametrize("topk", [1, 3, 5])
+def test_outcomes_are_of_the_likeliest_classes(trained, images, topk, tmp_path):
+    store = Store(tmp_path)
+    wanted = {"gaussian_blur": [0, 2.0], "median_filter": [1]}
+    results = evaluate.outcomes({"m": trained}, images, wanted, topk=topk, store=store)
+    x, y = images.x.float() / 255, images.y
+    for (_, name, level), hit in {("m", "clean", 0): results.clean["m"], **results.distorted}.items():
+        shown = distortions.named(name, level)(x) if name != "clean" else x
+        with torch.no_grad():
+            logits = trained(shown)
+        above = (logits > logits.gather(1, y[:, None])).sum(1)  # classes likelier than the label
+        assert (hit == (above < topk).numpy()).all()
+    rows = evaluate.table(results)
+    assert list(rows.columns) == [f"top{topk}" if column == "top1" else column for column in COLUMNS]
+    assert (rows[f"top{topk}"] == [hit.mean() for hit in results.distorted.values()]).all()
+    assert 0 < rows[f"top{topk}"].min() < 1
+
+
+def test_one_record_holds_the_outcomes_of_every_topk(trained, images, tmp_path):
+    store = Store(tmp_path)
+    run = lambda topk: evaluate.outcomes({"m": trained}, images, {"median_filter": [1]}, topk=topk, store=store)
+    first, fifth = run(1), run(5)
+    assert (store.computed, store.read) == (2, 2)
+    for one, five in [(first.clean["m"], fifth.clean["m"]), *zip(first.distorted.values(), fifth.distorted.values(), strict=True)]:
+        assert (one <= five).all() and one.sum() < five.sum()
+
+
+def test_fewer_classes_than_are_kept(linear):
+    x = torch.randint(256, (20, 1, 4, 4), dtype=torch.uint8)
+    few = Images(x, torch.arange(20) % 3, ["a", "b", "c"], "few")
+    found = evaluate.outcomes({"m": linear(1, 4, 3)}, few, {"saturate": [4]}, topk=3)
+    assert found.clean["m"].all() and all(hit.all() for hit in found.distorted.values())
+    with pytest.raises(ValueError, match="topk is 4; it must be between 1 and 3"):
+        evaluate.outcomes({"m": Unused()}, few, {"saturate": [4]}, topk=4)
+
+
+@pytest.mark.parametrize("topk", [0, 6])
+def test_topk_beyond_what_is_kept_is_refused(images, topk):
+    with pytest.raises(ValueError, match=f"topk is {topk}; it must be between 1 and 5"):
+        evaluate.outcomes({"m": Unused()}, images, {"saturate": [4]}, topk=topk)
+
+
 # --- differences between models
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import binom, binomtest, t
 
-from atviz.intervals import mean_interval, paired_difference, unpaired_difference, wilson
+from atviz.intervals import bootstrap_mean, mean_interval, paired_difference, unpaired_difference, wilson
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0, 1))
@@ -143,3 +144,13 @@ def test_the_interval_of_unpaired_means_is_welchs():
 def test_the_interval_of_unpaired_means_of_too_few_or_equal_values():
     assert np.isnan(unpaired_difference(np.ones(1), np.ones(5))[1:]).all()
     assert unpaired_difference(np.ones(3), np.zeros(3)) == (1, 1, 1)
+
+
+def test_bootstrap_of_a_mean_against_scipys():
+    rng = np.random.default_rng(0)
+    values = rng.integers(-3, 4, 400) / 6
+    expected = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=rng).confidence_interval
+    mean, low, high = bootstrap_mean(values)
+    assert mean == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.002)
+    assert bootstrap_mean(np.full(7, 0.25)) == (0.25, 0.25, 0.25)

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import pickle
 import shutil
 from urllib.error import URLError
@@ -28,6 +29,10 @@ def image(*shape):
         ("resnet18-w4", 1, 64, 7),
         ("resnet50-w4", 3, 32, 10),
         ("resnet101-w2", 3, 65, 4),
+        ("alexnet_bn-w2", 1, 28, 10),
+        ("alexnet_bn-w2", 3, 32, 2),
+        ("alexnet_bn-w2", 3, 64, 6),
+        ("alexnet_bn-w2", 3, 224, 5),
     ],
 )
 def test_logits_have_a_column_a_class(arch, channels, size, classes):
@@ -37,8 +42,8 @@ def test_logits_have_a_column_a_class(arch, channels, size, classes):
     assert not torch.allclose(logits[0], logits[1])  # the images are looked at
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_large_network_is_torchvisions(arch, monkeypatch):
+@pytest.mark.parametrize(("arch", "side"), [("resnet18", 64), ("resnet50", 224), ("resnet101", 64)])
+def test_large_network_is_torchvisions(arch, side, monkeypatch):
     monkeypatch.setattr(nn.init, "kaiming_normal_", lambda tensor, **options: tensor)  # slow, and overwritten below
     oracle = torchvision.models.get_model(arch, num_classes=11).eval()
     for name, buffer in oracle.named_buffers():  # fresh statistics would hide a swapped batch norm
@@ -48,9 +53,40 @@ def test_large_network_is_torchvisions(arch, monkeypatch):
     model = models.build(arch, num_classes=11, small_stem=False, mean=mean, std=std).eval()
     assert list(model.network.state_dict()) == list(oracle.state_dict())
     model.network.load_state_dict(oracle.state_dict())
-    x = image(2, 3, 64, 64)
+    x = image(2, 3, side, side)
     normalized = torchvision.transforms.functional.normalize(x, mean, std)
     torch.testing.assert_close(model(x), oracle(normalized))
+
+
+def test_alexnet_is_torchvisions_with_batch_normalization():
+    oracle = torchvision.models.alexnet(num_classes=11).eval()
+    layers = [[layer, nn.BatchNorm2d(layer.out_channels)] if isinstance(layer, nn.Conv2d) else [layer] for layer in oracle.features]
+    oracle.features = nn.Sequential(*[layer for pair in layers for layer in pair]).eval()
+    for norm in [layer for layer in oracle.features if isinstance(layer, nn.BatchNorm2d)]:
+        for tensor in [*norm.parameters(), norm.running_mean, norm.running_var]:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    model = models.build("alexnet_bn", num_classes=11, image_size=224).eval()
+    # 61.1 million parameters with 1,000 classes, and two for each channel that is normalized
+    known = 61_100_840 + 2 * (64 + 192 + 384 + 256 + 256) - 4097 * (1000 - 11)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in oracle.parameters()) == known
+    model.network.load_state_dict({name.replace("classifier.6", "fc"): tensor for name, tensor in oracle.state_dict().items()})
+    x = image(2, 3, 224, 224)
+    torch.testing.assert_close(model(x), oracle(x))
+
+
+def test_small_alexnet_keeps_the_side_until_it_pools():
+    model = models.build("alexnet_bn-w4", num_classes=3, in_channels=1, image_size=28).network
+    sides = [x.shape[-1] for x in passed(model.features, image(1, 1, 28, 28), nn.Conv2d)]
+    assert sides == [28, 14, 7, 7, 7]
+    assert model.features(image(1, 1, 28, 28)).shape == (1, 16, 4, 4)
+    assert [m.out_features for m in model.modules() if isinstance(m, nn.Linear)] == [256, 256, 3]
+
+
+def passed(layers, x, kind):
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, kind):
+            yield x
 
 
 def test_base_width_scales_every_layer():
@@ -151,10 +187,11 @@ def test_where_weights_come_from_is_told_by_content(tmp_path):
         models.origin("small", tmp_path / "nowhere.safetensors")
 
 
+@pytest.mark.parametrize("arch", ["small-w4", "alexnet_bn-w1"])
 @pytest.mark.parametrize("small_stem", [True, False])
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_stem_is_read_off_the_weights(tmp_path, small_stem, whole):
-    model = models.build("small-w4", num_classes=5, small_stem=small_stem)
+def test_the_stem_is_read_off_the_weights(tmp_path, arch, small_stem, whole):
+    model = models.build(arch, num_classes=5, small_stem=small_stem)
     path = write(tmp_path / "w.safetensors", (model if whole else model.network).state_dict())
     assert models.has_small_stem(path) == small_stem
     assert not models.has_small_stem("imagenet")
@@ -205,13 +242,14 @@ def test_half_precision_weights_become_single(tmp_path):
         assert torch.equal(tensor.half(), source.network.state_dict()[name].half())
 
 
-def test_other_number_of_classes_keeps_the_new_head(tmp_path):
-    source = models.build("small-w4", num_classes=5)
+@pytest.mark.parametrize("arch", ["small-w4", "alexnet_bn-w1"])
+def test_other_number_of_classes_keeps_the_new_head(tmp_path, arch):
+    source = models.build(arch, num_classes=5)
     path = write(tmp_path / "w.safetensors", source.network.state_dict())
     torch.manual_seed(7)
-    fresh = models.build("small-w4", num_classes=3)
+    fresh = models.build(arch, num_classes=3)
     torch.manual_seed(7)
-    model = models.build("small-w4", num_classes=3, weights=path)
+    model = models.build(arch, num_classes=3, weights=path)
     assert torch.equal(model.network.fc.weight, fresh.network.fc.weight) and torch.equal(model.network.fc.bias, fresh.network.fc.bias)
     own, given = model.network.state_dict(), source.network.state_dict()
     assert all(torch.equal(own[name], given[name]) for name in own if not name.startswith("fc."))
@@ -259,7 +297,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, change, suffix):
         models.build("small-w4", num_classes=5, weights=path)
 
 
-@pytest.mark.parametrize("arch", ["small-w8", "resnet18-w4", "resnet50-w4"])
+@pytest.mark.parametrize("arch", ["small-w8", "resnet18-w4", "resnet50-w4", "alexnet_bn-w1"])
 def test_weights_of_another_architecture_are_refused(tmp_path, arch):
     path = write(tmp_path / "w.pth", models.build(arch, num_classes=5).state_dict())
     with pytest.raises(ValueError, match="does not fit small-w4"):
@@ -459,3 +497,84 @@ def test_fast_autocast_is_bfloat16_only_where_that_is_faster(monkeypatch, faster
     with models.fast_autocast(torch.device("cpu")):
         out = torch.ones(2, 2) @ torch.ones(2, 2)
     assert out.dtype == (torch.bfloat16 if faster else torch.float32)
+
+
+# --- cascading randomization
+
+
+def changed(a, b):
+    """The parameters and buffers in which two models differ."""
+    return {name for name, tensor in a.state_dict().items() if not torch.equal(tensor, b.state_dict()[name])}
+
+
+PLAIN = nn.Sequential(
+    nn.BatchNorm2d(1, affine=False), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, affine=False),
+    nn.ReLU(), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (models.build("small-w4", num_classes=3), ["fc", "layer3.0", "layer2.0", "layer1.0", "conv1"]),
+        (
+            models.build("resnet50-w2", num_classes=3),
+            ["fc", *(f"layer{i}.{j}" for i, n in ((4, 3), (3, 6), (2, 4), (1, 3)) for j in reversed(range(n))), "conv1"],
+        ),
+        (PLAIN, ["10", "8", "4", "1", "0"]),
+    ],
+)
+def test_each_copy_has_one_more_layer_drawn_anew_from_the_last_down(model, layers, untouched):
+    for tensor in [*model.eval().parameters(), *model.buffers()]:
+        tensor.data = tensor.data + 3
+    with untouched(model):
+        copies = list(models.randomized(model, seed=1))
+    assert [name for name, _ in copies] == layers
+    before = set()
+    for name, copy in copies:
+        new = changed(copy, model) - before
+        inside = f"network.{name}." if hasattr(model, "network") else f"{name}."
+        norm = {"network.conv1.": "network.bn1.", "1.": "2.", "4.": "5."}.get(inside, inside)
+        # the layer with its batch norms, to the last tensor, and nothing below it; what was drawn above stays
+        assert new == {
+            key for key in model.state_dict() if key.startswith((inside, norm)) and not key.endswith(("normalize.mean", "normalize.std"))
+        }
+        assert not copy.training
+        before |= new
+    assert not any(changed(a, b) & changed(model, a) for (_, a), (_, b) in itertools.pairwise(copies))
+
+
+def test_the_seed_alone_decides_what_is_drawn(mixed):
+    runs = []
+    for seed, noise in ((0, 1), (0, 2), (5, 1)):
+        torch.manual_seed(noise)
+        before = torch.get_rng_state()
+        *_, (_, last) = models.randomized(mixed[0], seed=seed)
+        assert torch.equal(before, torch.get_rng_state())
+        runs.append(models.fingerprint(last))
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_last_copy_is_an_untrained_network():
+    model, x = models.build("small", num_classes=10, mean=[0.2, 0.3, 0.4], std=[0.2, 0.3, 0.4]), image(4, 3, 16, 16)
+    with torch.no_grad():
+        for tensor in [*model.network.parameters(), *model.network.buffers()]:
+            tensor.copy_(7 * torch.rand(tensor.shape) + 3)
+    *_, (_, last) = models.randomized(model.eval())
+    for conv in (m for m in last.modules() if isinstance(m, nn.Conv2d)):
+        fan_out = conv.out_channels * conv.kernel_size[0] ** 2  # He et al. (2015), not PyTorch's own
+        assert conv.weight.detach().std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.15)
+    fresh, drawn = models.build("small", num_classes=10).state_dict(), last.state_dict()
+    norms = [name for name in fresh if "bn" in name or "downsample.1" in name]
+    assert norms and all(torch.equal(fresh[name], drawn[name]) for name in norms)
+    # without batch norms and biases the network is positively homogeneous in what comes after the normalization
+    mean = last.normalize.mean
+    gray, near = last(mean.expand_as(x)), last(mean + 0.3 * (x - mean))
+    torch.testing.assert_close(near - gray, 0.3 * (last(x) - gray), rtol=1e-4, atol=1e-6)
+
+
+def test_layers_that_cannot_be_drawn_anew_are_refused(linear):
+    with pytest.raises(ValueError, match=r"the model, a Linear, has parameters but no reset_parameters"):
+        next(models.randomized(linear(1, 8, 2)))
+    with pytest.raises(ValueError, match="Flatten has no layers"):
+        next(models.randomized(nn.Flatten()))

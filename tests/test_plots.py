@@ -190,3 +190,155 @@ def test_files_are_the_same_bytes_each_time_and_carry_their_caption(rows):
 def test_networks_side_by_side_are_told_apart_in_grey_by_marker_or_line():
     kinds = ["normal", "underfit", "pgd-inf-8", "pgd-l2-1.2", "fgsm-8", "spatial"]
     assert len({(plots.look(k)["marker"], plots.look(k)["linestyle"]) for k in kinds}) == len(kinds)
+
+
+def test_filters_are_drawn_on_one_scale():
+    filters = {"normal": torch.linspace(-1, 1, 5 * 9).view(5, 1, 3, 3), "pgd-inf-8": torch.full((5, 3, 3, 3), 0.1)}
+    for gain in (1.0, 0.5):
+        figure = plots.filter_sheet(filters, gain=gain)
+        for ax, (name, weights) in zip(figure.axes, filters.items(), strict=True):
+            shown = np.asarray(ax.images[0].get_array())
+            assert ax.get_title() == name
+            # 24 pixels a filter and lines of 3: the second row begins at 27, with the fourth of five in three columns
+            fourth = shown[27:51:8, 0:24:8]
+            expected = np.clip(gain * weights[3].numpy() + 0.5, 0, 1).transpose(1, 2, 0)
+            assert fourth == pytest.approx(np.broadcast_to(expected, (3, 3, 3)))
+        assert ("0.5 · weight" in figure.get_supxlabel()) == (gain == 0.5)
+
+
+def test_features_stand_in_their_layer_and_network():
+    images = {name: {layer: torch.rand(2, 1, 4, 4) for layer in ("conv1", "conv2")} for name in ("normal", "pgd-inf-8")}
+    figure = plots.feature_sheet(images, {"conv1": "first", "conv2": "second"})
+    axes = np.array(figure.axes).reshape(2, 4)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["first", "second"]
+    for i, layer in enumerate(("conv1", "conv2")):
+        expected = [picture[0].numpy() for name in images for picture in images[name][layer]]
+        assert all((ax.images[0].get_array() == e).all() for ax, e in zip(axes[i], expected, strict=True))
+
+
+def test_centroid_curves_draw_the_rows_in_their_order():
+    rows = pd.DataFrame(
+        [{"model": m, "layer": layer, "value": v + i, "ci_low": v + i - 1, "ci_high": v + i + 2}
+         for i, m in enumerate(NAMES) for v, layer in ((5, "conv1"), (3, "a.conv"))]
+    )  # fmt: skip
+    ax = plots.centroid_curves(rows, ylabel="cycles", noise=9.0).axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert lines == {name: [5 + i, 3 + i] for i, name in enumerate(NAMES)} | {"white noise": [9, 9]}
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["conv1", "a.conv"]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (2, 7)
+
+
+def test_signed_maps_on_one_scale_keep_their_magnitudes():
+    maps = {"untrained": 0.1 * torch.randn(2, 3, 16, 16), "normal": torch.randn(2, 3, 16, 16)}
+    images = torch.rand(2, 3, 16, 16)
+    every = torch.cat(list(maps.values())).numpy()
+
+    def shown(scale):
+        figure = plots.signed_grid(images, maps, ["a", "b"], scale=scale)
+        pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+        np.testing.assert_allclose(pictures[1], images[1].permute(1, 2, 0))
+        return pictures[2:], figure.get_supxlabel()
+
+    each = [(name, i) for name in maps for i in range(2)]
+    for scale, said in (("map", "own standard deviations"), ("shared", "all maps on one scale")):
+        pictures, note = shown(scale)
+        assert said in note
+        for (name, i), picture in zip(each, pictures, strict=True):
+            values = maps[name][i].numpy()
+            deviation = (values if scale == "map" else every).std(ddof=1)
+            expected = np.clip(values / (3 * deviation), -1, 1) / 2 + 0.5
+            np.testing.assert_allclose(picture, expected.transpose(1, 2, 0), atol=1e-5)
+    with pytest.raises(ValueError, match="scale is 'both'"):
+        plots.signed_grid(images, maps, ["a", "b"], scale="both")
+
+
+LIKENESS = {"rank": "rank correlation of magnitudes", "ssim": "SSIM"}
+
+
+def test_likeness_points_are_the_rows_with_the_look_of_the_trained_network():
+    names = ["untrained and normal", "untrained and pgd-inf-0.1", "normal and pgd-inf-0.1"]
+    rows = pd.DataFrame(
+        [{"pair": p, "method": m, "measure": k, "value": (v := 0.1 * i + 0.2 * j + 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.03}
+         for i, p in enumerate(names) for j, m in enumerate(["Vanilla", "Loss"]) for n, k in enumerate(LIKENESS)]
+    )  # fmt: skip
+    figure = plots.likeness_points(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == list(LIKENESS.values())
+    for n, ax in enumerate(figure.axes):
+        for i, points in enumerate(ax.containers):
+            assert points.lines[0].get_ydata() == pytest.approx([0.1 * i + 0.05 * n, 0.1 * i + 0.2 + 0.05 * n])
+            assert points.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.1 * i + 0.05 * n - 0.02, 0.1 * i + 0.05 * n + 0.03])
+    colors = [points.lines[0].get_color() for points in figure.axes[0].containers]
+    assert colors == [plots.look("normal")["color"], plots.look("pgd-inf-0.1")["color"], "#000000"]
+
+
+def test_cascade_curves_draw_each_networks_steps_in_their_order():
+    steps = ["none", "fc", "conv1"]
+    rows = pd.DataFrame(
+        [{"model": m, "method": f, "step": s, "measure": k, "value": (v := 1 - 0.3 * i - 0.1 * j - 0.05 * n), "ci_low": v - 0.02, "ci_high": v + 0.02}
+         for i, m in enumerate(["normal", "pgd-inf-0.1"]) for n, f in enumerate(["Vanilla", "Loss"]) for j, s in enumerate(steps) for k in LIKENESS]
+    )  # fmt: skip
+    figure = plots.cascade_curves(rows, LIKENESS)
+    assert [ax.get_title() for ax in figure.axes] == ["Vanilla", "Loss", "", ""]
+    for ax, n in zip(figure.axes, (0, 1, 0, 1), strict=True):
+        lines = {line.get_label(): line for line in ax.lines}
+        for i, name in enumerate(["normal", "pgd-inf-0.1"]):
+            assert lines[name].get_ydata() == pytest.approx([1 - 0.3 * i - 0.1 * j - 0.05 * n for j in range(3)])
+            assert lines[name].get_color() == plots.look(name)["color"]
+    assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == steps
+    assert "rank correlation" in figure.axes[0].get_ylabel() and figure.axes[2].get_ylabel() == "SSIM"
+
+
+def test_the_area_between_two_curves_has_the_color_of_the_upper_one():
+    values = {"normal": [0.9, 0.5, 0.3], "underfit": [0.8, 0.4, 0.2], "pgd-inf-0.1": [0.7, 0.5, 0.5]}
+    rows = pd.DataFrame(
+        [{"model": m, "distortion": "blur", "level": float(i), "measure": "top1", "value": v, "ci_low": v - 0.02, "ci_high": v + 0.02}
+         for m, line in values.items() for i, v in enumerate(line)]
+    )  # fmt: skip
+    area = {"model": "pgd-inf-0.1", "baseline": "normal", "distortion": "blur", "measure": "top1"}
+    areas = pd.DataFrame([area | {"difference": 0.0, "ci_low": -0.031, "ci_high": 0.03}])
+    (ax,) = plots.signed_areas(rows, areas, labels={"blur": "σ"}, chance={"top1": 0.1}, titles={"top1": "top-1"}).axes
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    for name, line in values.items():
+        assert lines[name] == pytest.approx([100 * v for v in line])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("σ", "top-1") and "+0.0 [−3.1, +3.0] points" in ax.get_title()
+    filled = {}
+    for collection in ax.collections[-2:]:
+        corners = np.concatenate([path.vertices for path in collection.get_paths()])
+        filled[tuple(collection.get_facecolor()[0][:3])] = corners[:, 0].min(), corners[:, 0].max()
+    # they cross at level 1
+    assert filled[to_rgb(plots.look("normal")["color"])] == (0, 1)
+    assert filled[to_rgb(plots.look("pgd-inf-0.1")["color"])] == (1, 2)
+
+
+def test_learning_curves_draw_the_means_of_the_runs_with_their_bands():
+    rows = pd.DataFrame(
+        [
+            {"model": m, "epoch": e, "value": v + e / 10, "low": v, "high": v + 0.2}
+            for m, v in (("STD", 0.3), ("STD+ADV", 0.5))
+            for e in (1, 2)
+        ]
+    )
+    ax = plots.learning_curves(rows).axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["STD+ADV"].get_ydata() == pytest.approx([60, 70])
+    bands = [c.get_paths()[0].vertices[:, 1] for c in ax.collections]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((30, 50)), pytest.approx((50, 70))]
+
+
+def test_accuracy_intervals_draw_interval_mean_and_runs():
+    rows = pd.DataFrame([{"model": m, "value": v, "ci_low": v - 0.1, "ci_high": v + 0.2} for m, v in (("STD", 0.3), ("ADV", 0.5))])
+    runs = pd.DataFrame([{"model": m, "value": v} for m, v in (("STD", 0.25), ("STD", 0.35), ("ADV", 0.5))])
+    ax = plots.accuracy_intervals(rows, runs).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["STD", "ADV"]
+    bars = [c.get_segments()[0][:, 0].tolist() for c in ax.collections if hasattr(c, "get_segments")]
+    assert bars == [pytest.approx([20, 50]), pytest.approx([40, 70])]
+    dots = [c.get_offsets()[:, 0].tolist() for c in ax.collections if not hasattr(c, "get_segments")]
+    assert dots == [pytest.approx(d) for d in ([30], [25, 35], [50], [50])]
+
+
+def test_pairs_are_told_apart_from_single_networks_and_from_each_other():
+    looks = {name: plots.look(name) for name in ("STD", "ADV", "STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")}
+    assert len({look["marker"] for look in looks.values()}) == 6
+    assert looks["STD"]["color"] == looks["STD+STD"]["color"] == plots.look("normal")["color"]
+    assert len({looks[name]["color"] for name in ("STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")}) == 4

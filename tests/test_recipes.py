@@ -79,8 +79,36 @@ def test_small_radii_and_changes_hold_in_both_presets():
     assert (recipe.eps, recipe.epochs) == (pytest.approx(0.8), 2)
 
 
+# spec, section 2.1
+@pytest.mark.parametrize(
+    ("side", "augment"), [(224, "resized-crop-flip"), (65, "resized-crop-flip"), (64, "crop-flip"), (None, "resized-crop-flip")]
+)
+@pytest.mark.parametrize("name", ["normal", "fgsm-0.005", "pgd-inf-8"])
+def test_preset_itazuri_is_that_papers_schedule(name, side, augment):
+    recipe = recipes.get(name, preset="itazuri", image_size=side)
+    assert (recipe.epochs, recipe.milestones, recipe.schedule, recipe.batch_size) == (90, (30, 60), "step", 256)
+    assert (recipe.lr, recipe.momentum, recipe.weight_decay, recipe.augment, recipe.mix) == (0.1, 0.9, 1e-4, augment, False)
+    paper = recipes.get(name)
+    assert [getattr(recipe, key) for key in ("attack", "eps", "step_size", "steps")] == [
+        getattr(paper, key) for key in ("attack", "eps", "step_size", "steps")
+    ]
+    assert recipes.lasting(recipe, 30).milestones == (10, 20)
+
+
+def test_the_models_of_itazuri_are_standard_and_fgsm_trained():
+    assert recipes.default_models("imagenet", "itazuri") == ["normal", "fgsm-0.005"]
+    adversarial = recipes.get("fgsm-0.005", preset="itazuri")
+    assert (adversarial.attack, adversarial.norm, adversarial.eps, adversarial.step_size, adversarial.steps) == (
+        "fgsm",
+        "linf",
+        0.005,
+        0.005,
+        1,
+    )
+
+
 def test_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="unknown preset 'codes'; known are paper, code"):
+    with pytest.raises(ValueError, match="unknown preset 'codes'; known are paper, code, itazuri"):
         recipes.get("normal", preset="codes")
 
 

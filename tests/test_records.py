@@ -119,5 +119,6 @@ def test_a_function_is_described_by_its_key_or_its_plain_arguments():
     keyed.key = "counted 1"
     assert described(keyed) == "counted 1"
     assert described(partial(json.dumps, indent=2)) == {"name": "json.dumps", "indent": 2}
-    for unknown in (lambda x: x, json.dumps, partial(json.dumps, 1), partial(json.dumps, cls=object())):
+    assert described(partial(json.dumps, separators=(",", ":"))) == {"name": "json.dumps", "separators": (",", ":")}
+    for unknown in (lambda x: x, json.dumps, partial(json.dumps, 1), partial(json.dumps, cls=object()), partial(json.dumps, x=(1, {}))):
         assert described(unknown) is None

@@ -101,6 +101,24 @@ def test_the_model_is_left_bit_identical(batch, method):
     assert torch.equal(model.eval()(batch[0]), before)
 
 
+@pytest.mark.parametrize("method", saliency.METHODS)
+def test_the_model_is_left_alone_when_it_fails(batch, method, untouched):
+    model = models.build("small-w4", num_classes=4, image_size=8).train()
+    model.network.layer1.train(False)
+
+    def fail(module, inputs, output):
+        raise RuntimeError("inside the model")
+
+    handle = model.network.layer2.register_forward_hook(fail)
+    with untouched(model), pytest.raises(RuntimeError, match="inside the model"):
+        saliency.METHODS[method](model, *batch)
+    handle.remove()
+    assert not any(m._forward_hooks or m._backward_hooks or "forward" in vars(m) for m in model.modules())
+    alike = models.build("small-w4", num_classes=4, image_size=8)
+    alike.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(batch[0]), alike.eval()(batch[0]))
+
+
 def test_integrated_gradients_is_captums_left_riemann_sum_without_the_factor(batch):
     model, base = network(), torch.rand(1, 3, 8, 8)
     explainer = captum.attr.IntegratedGradients(model, multiply_by_inputs=False)

@@ -10,7 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from atviz import checkpoints, models, pipeline, train
+from atviz.data import Images
 from atviz.notebook import Notebook, means, open_study
+from atviz.streamed import Streamed
 from atviz.study import Settings, Study, load_checkpoint
 
 SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
@@ -86,6 +88,55 @@ def test_the_preset_code_keeps_its_own_numbers_unless_some_are_given():
     # a rate that falls before the first epoch would be another rate
     assert Study(Settings(**settings, epochs=1)).recipe("normal").milestones == (1, 1)
     assert study.folder("normal") != Study(Settings(**settings | {"preset": "paper"})).folder("normal")
+
+
+def test_the_preset_itazuri_takes_its_models_and_at_full_scale_its_epochs():
+    quick = Study(Settings(dataset="shapetex", train_limit=300, preset="itazuri"))
+    assert quick.settings.models == ("normal", "fgsm-0.005") and quick.adversarial == "fgsm-0.005"
+    facts = lambda study: (lambda r: (r.epochs, r.milestones, r.lr, r.weight_decay, r.augment))(study.recipe("fgsm-0.005"))
+    assert facts(quick) == (8, (3, 5), 0.1, 1e-4, None)
+    full = dict(dataset="shapetex", profile="full", train_limit=300, preset="itazuri", models=("normal", "fgsm-0.005"))
+    assert facts(Study(Settings(**full)))[:2] == (90, (30, 60))
+    assert facts(Study(Settings(**full, epochs=9)))[:2] == (9, (3, 6))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size", "preset", "augment"),
+    [
+        ("imagenet", 224, "paper", "resized-crop-flip"),
+        ("imagenet", 224, "itazuri", "resized-crop-flip"),
+        ("food101", 224, "itazuri", "resized-crop-flip"),
+        ("food101", 224, "paper", "flip"),
+        ("tiny-imagenet", 64, "itazuri", "flip"),
+        ("cifar10", 32, "itazuri", "crop-flip"),
+        ("cifar10", 224, "itazuri", "resized-crop-flip"),
+        ("svhn", 224, "itazuri", None),
+    ],
+)
+def test_large_images_are_cropped_at_random_areas_where_the_paper_does(dataset, size, preset, augment):
+    study = Study(Settings(dataset=dataset, preset=preset))
+    x = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    study.__dict__["train_images"] = Images(x, torch.tensor([0, 1]), ["a", "b"])
+    assert study.recipe("normal").augment == augment
+
+
+def test_a_streamed_study_trains_and_reads_again(tmp_path):
+    for split, n in (("train", 40), ("val", 20)):
+        for label, name in enumerate("ab"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(n):
+                Image.fromarray(np.full((24, 20, 3), 200 * label + i % 40, dtype=np.uint8)).save(tmp_path / split / name / f"{i}.png")
+    settings = Settings(f"imagenet:{tmp_path}", "smoke", arch="small-w4", size=66, train_limit=64, test_limit=20, preset="itazuri")
+    study = Notebook(settings)
+    assert isinstance(study.train_images, Streamed) and study.recipe("normal").augment == "resized-crop-flip"
+    first = study.robustness()
+    x, y, titles = study.gallery(4)
+    assert x.shape == (4, 3, 66, 66) and titles == [study.test_images.classes[i] for i in y]
+    card = study.cards["fgsm-0.005"]
+    assert card["model"]["image_size"] == 66 and card["data"]["train_digest"] == study.train_images.digest
+    again = Notebook(settings)
+    assert all((again.robustness()[name]["survived"] == row["survived"]).all() for name, row in first.items())
+    assert again.store.computed == 0
 
 
 def test_a_spatial_network_is_trained_and_described():

@@ -1,0 +1,190 @@
+"""The tables of Itazuri et al., and the numbers behind their figures, for small studies."""
+
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from atviz import attacks, data, distortions, evaluate, itazuri, zhang_zhu
+from atviz.data import Images
+from atviz.notebook import Notebook
+from atviz.study import Settings
+
+TRIO = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
+SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100, "preset": "itazuri"}
+
+
+@pytest.fixture(scope="module")
+def study():
+    found = Notebook(Settings(**SMALL))
+    assert list(found.models) == ["normal", "fgsm-0.005"]
+    return found
+
+
+def test_table_1_holds_what_is_measured(study):
+    rows = itazuri.table(study, 1, eps=(0.005, 0.1)).set_index(["model", "setting"])
+    assert len(rows) == 8 and rows.paper.isna().all() and rows.paper_sd.isna().all()
+    images = study.test_images
+    for name, model in study.models.items():
+        clean = evaluate.accuracy(model, images, topk=(1, 5))
+        for k in (1, 5):
+            row = rows.loc[name, f"top-{k}"]
+            assert (row.measure, row.n, row.value, row.ci_low) == (f"top{k}", 100, clean[f"top{k}"], clean[f"top{k}_low"])
+        right = torch.cat([model(x).argmax(1) == y for x, y in images.batches(100)])
+        (x, y), generator = next(images.batches(100)), torch.Generator().manual_seed(0)
+        attack = functools.partial(attacks.pgd, eps=0.1, step_size=0.025, steps=5, random_start=True, generator=generator)
+        robust = evaluate.robust_accuracy(model, images, attack=attack, bf16=False)
+        row = rows.loc[name, "defense success, PGD L∞, eps 0.1"]
+        assert (row.measure, row.n) == ("defense_success", int(right.sum()))
+        assert row.value == pytest.approx(robust["defense_success"], abs=0.03) and row.ci_low <= row.value <= row.ci_high
+        # the success rate is among the correctly classified: it may exceed the clean accuracy
+        assert rows.loc[name, "defense success, PGD L∞, eps 0.005"].value >= row.value
+    assert len(x) == len(y) == 100
+
+
+def test_a_second_table_is_read(study):
+    first = itazuri.table(study, 1)
+    again = Notebook(Settings(**SMALL))
+    again.__dict__["models"] = study.models
+    assert itazuri.table(again, 1).equals(first) and again.store.computed == 0 and again.store.read > 0
+    shown = zhang_zhu.readable(first)
+    assert shown.shape == (2, 4) and shown.loc["normal", "top-1"].endswith("]")
+
+
+def test_the_papers_own_values_stand_beside(study, monkeypatch):
+    images = study.test_images
+    many = data.Images(images.x, images.y, [f"class {i}" for i in range(1000)], "imagenet")
+    monkeypatch.setitem(study.__dict__, "test_images", many)
+    monkeypatch.setitem(study.__dict__, "profile", replace(study.profile, arch="alexnet_bn"))
+    rows = itazuri.table(study, 1, eps=(0.005, 0.02)).set_index(["model", "setting"])
+    assert rows.paper["normal", "top-1"] == pytest.approx(0.5828) and rows.paper_sd["normal", "top-1"] == pytest.approx(0.0018)
+    assert rows.slip["normal", "top-1"] == "55.28 in T2" and rows.slip["normal", "top-5"] == ""
+    assert rows.paper["fgsm-0.005", "defense success, PGD L∞, eps 0.005"] == pytest.approx(0.7155)
+    assert np.isnan(rows.paper["normal", "defense success, PGD L∞, eps 0.02"])  # not the paper's
+
+
+def test_few_classes_have_no_top_5(study, monkeypatch):
+    keep = study.test_images.y < 5
+    few = study.test_images[keep]
+    monkeypatch.setitem(study.__dict__, "test_images", data.Images(few.x, few.y, few.classes[:5]))
+    assert set(itazuri.table(study, 1).measure) == {"top1", "defense_success"}
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "message"),
+    [(9, {}, "no table 9; there is 1, 2"), (1, {"eps": (0.01, 0)}, "eps is 0"), (1, {"eps": (4,)}, "eps is 4")],
+)
+def test_what_cannot_be_is_refused(study, number, options, message):
+    with pytest.raises(ValueError, match=message):
+        itazuri.table(study, number, **options)
+
+
+FILTERS = {"gaussian_blur": [0.0, 1.0, 3.0], "median_filter": [0, 2]}
+
+
+@pytest.fixture(scope="module")
+def trio():
+    return Notebook(Settings(**TRIO))
+
+
+def hits(trio, name, distort, topk):
+    """By hand: whether the label is among the ``topk`` likeliest classes of each distorted image."""
+    with torch.no_grad():
+        logits = trio.models[name](distort(trio.test_images.x.float() / 255))
+    return (logits.argsort(1, descending=True)[:, :topk] == trio.test_images.y[:, None]).any(1).numpy()
+
+
+def test_accuracies_are_of_all_images_clean_and_filtered(trio):
+    rows = itazuri.accuracies(trio, FILTERS).set_index(["model", "distortion", "level", "measure"])
+    assert len(rows) == 3 * 2 * (1 + 3 + 2)
+    for (name, distortion, level, measure), row in rows.iterrows():
+        distort = (lambda x: x) if distortion == "clean" else distortions.named(distortion, level)
+        assert (row.n, row.value) == (100, pytest.approx(hits(trio, name, distort, int(measure[3:])).mean()))
+        assert row.ci_low <= row.value <= row.ci_high
+    clean = rows.xs("clean", level="distortion").droplevel("level").value
+    for distortion in FILTERS:  # level 0 is the original
+        pd.testing.assert_series_equal(rows.xs((distortion, 0), level=("distortion", "level")).value, clean)
+    assert (rows.xs("top1", level="measure").value < rows.xs("top5", level="measure").value).all()
+
+
+def test_the_area_is_the_mean_difference_of_the_curves(trio):
+    values = itazuri.accuracies(trio, FILTERS).set_index(["distortion", "measure", "level", "model"]).value
+    rows = itazuri.areas(trio, FILTERS)
+    assert [tuple(row) for row in rows[["distortion", "measure", "levels"]].to_numpy()] == [
+        ("gaussian_blur", "top1", 3), ("median_filter", "top1", 2), ("gaussian_blur", "top5", 3), ("median_filter", "top5", 2)
+    ]  # fmt: skip
+    for row in rows.itertuples():
+        curves = values.xs((row.distortion, row.measure), level=("distortion", "measure")).unstack("model")
+        assert row.difference == pytest.approx((curves[trio.adversarial] - curves["normal"]).mean())
+        assert row.ci_low <= row.difference <= row.ci_high and row.n == 100
+        assert (row.model, row.baseline) == (trio.adversarial, "normal")
+
+
+def test_the_interval_of_the_area_is_paired(trio):
+    row = itazuri.areas(trio, FILTERS).iloc[0]
+    per_image = np.mean(
+        [
+            hits(trio, trio.adversarial, distortions.named("gaussian_blur", level), 1).astype(float)
+            - hits(trio, "normal", distortions.named("gaussian_blur", level), 1)
+            for level in FILTERS["gaussian_blur"]
+        ],
+        axis=0,
+    )
+    drawn = per_image[np.random.default_rng(1).integers(100, size=(10_000, 100))].mean(1)
+    assert row.difference == pytest.approx(per_image.mean())
+    assert (row.ci_low, row.ci_high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.0034)  # a third of a hit
+
+
+def test_table_2_is_clean_reversed_and_stylized(trio):
+    rows = itazuri.table(trio, 2)
+    assert rows.setting.tolist() == [f"{s}, top-{k}" for s in ("clean", "reversed", "stylized") for k in (1, 5)] * 3
+    assert list(dict.fromkeys(rows.model)) == list(trio.models)
+    found = rows.set_index(["model", "setting"]).value
+    mean = trio.train_images.x.float().mean((0, 2, 3)) / 255
+    for name in trio.models:
+        for k in (1, 5):
+            assert found[name, f"clean, top-{k}"] == pytest.approx(hits(trio, name, lambda x: x, k).mean())
+            turned = hits(trio, name, lambda x: 2 * mean[:, None, None] - x, k).mean()
+            assert found[name, f"reversed, top-{k}"] == pytest.approx(turned, abs=0.021)  # the mean is rounded to four decimals
+            assert found[name, f"stylized, top-{k}"] == pytest.approx(hits(trio, name, trio.stylizer, k).mean(), abs=0.03)
+    assert rows.paper.isna().all() and rows.paper_sd.isna().all()  # the paper has no such data set
+    shown = zhang_zhu.readable(rows)
+    assert list(shown.index) == list(trio.models) and shown.shape[1] == 6
+
+
+def test_reversal_is_about_the_imagenet_mean_for_imagenet_and_else_about_the_images_own(trio):
+    own = itazuri.reversal(trio)
+    assert own.keywords["mean"] == (round(float(trio.train_images.x.double().mean() / 255), 4),)
+    assert itazuri.reversal(trio, [0.25]).keywords["mean"] == (0.25,)
+    imagenet = SimpleNamespace(settings=SimpleNamespace(kind="imagenet"))
+    assert itazuri.reversal(imagenet).keywords["mean"] == (0.485, 0.456, 0.406)
+    with pytest.raises(ValueError, match="mean has 3 values for 1 channels"):
+        itazuri.table(trio, 2, mean=[0.1, 0.2, 0.3])
+
+
+def test_the_reversal_is_kept_in_the_records(trio):
+    wanted = {"reverse": {1: itazuri.reversal(trio, [0.375])}}
+    trio.outcomes(wanted)
+    before = trio.store.computed
+    trio.outcomes(wanted, topk=5)
+    assert trio.store.computed == before
+    trio.outcomes({"reverse": {1: itazuri.reversal(trio, [0.376])}})
+    assert trio.store.computed == before + len(trio.models)
+
+
+def test_the_papers_values_stand_beside_for_its_networks(monkeypatch):
+    trio = Notebook(Settings(**TRIO, models=("normal", "fgsm-0.005", "pgd-inf-0.1")))
+    trio.models  # noqa: B018  trained on other images
+    images, names = trio.test_images, [str(i) for i in range(1000)]
+    trio.__dict__["test_images"] = Images(images.x, images.y, names, "imagenet")
+    trio.profile.__dict__["arch"] = "alexnet_bn"
+    monkeypatch.setattr(itazuri, "IMAGENET_MEAN", itazuri.reversal(trio).keywords["mean"])
+    rows = itazuri.table(trio, 2).set_index(["model", "setting"])
+    assert (rows.paper["normal", "reversed, top-1"], rows.paper_sd["normal", "reversed, top-1"]) == pytest.approx((0.1318, 0.0017))
+    assert rows.paper["fgsm-0.005", "stylized, top-5"] == pytest.approx(0.1186)
+    assert rows.slip["normal", "clean, top-1"] == "58.28 in T1"
+    assert rows.paper["pgd-inf-0.1"].isna().all() and rows.paper.notna().sum() == 12
