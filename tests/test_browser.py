@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 
 KEPT = Path(__file__).parents[1] / "results" / "browser"
 SETTINGS = {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1"], "test_limit": 60}
-START = {"state": "models=normal,underfit,pgd-inf-0.1", "levels": [2.0, 1024.0]}
+START = {"saturation": 2.0, "levels": [2.0, 1024.0]}
+THREE = "models=normal,underfit,pgd-inf-0.1"
 TOKEN = "a-token-of-the-tests"
 SECOND = 1000  # milliseconds
 READY = "img.atviz-picture"
@@ -53,7 +54,7 @@ def server(home, *, page):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    notebook = serve.prepare({**SETTINGS, **START} if not page else {**SETTINGS, "levels": START["levels"]})
+    notebook = serve.prepare({**SETTINGS, **START})
     command = [*serve.command(notebook, page=page, port=port, browser=False), *([] if page else ["--LabApp.expose_app_in_browser=True"])]
     own = {"JUPYTER_CONFIG_DIR": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
     environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **{name: str(home / folder) for name, folder in own.items()}}
@@ -123,6 +124,9 @@ def desk(browser, lab):
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => {})")
     page.wait_for_selector(".jp-RenderedMarkdown strong:has-text('Found.')", state="attached")
     page.wait_for_selector(READY)
+    page.locator(TEXT).fill(THREE)
+    page.locator(TEXT).press("Enter")
+    page.wait_for_function(f"document.querySelectorAll('{READY}').length === 8")
     yield page
     page.close()
 
@@ -236,7 +240,7 @@ def test_a_pasted_state_is_shown_and_a_wrong_one_is_told(desk, study):
     field.fill("patches=5")
     field.press("Enter")
     desk.wait_for_selector(".bad:has-text('k must divide the side')")
-    field.fill("models=normal,underfit,pgd-inf-0.1")
+    field.fill(THREE)
     field.press("Enter")
     desk.wait_for_function(f"!document.querySelector('{TEXT}').value.includes('eps')")
 
