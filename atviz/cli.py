@@ -235,10 +235,16 @@ def readme() -> None:
         "saliency": "quick-fashion/figures/02_saliency_1-figure-10",
         "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
         "controls": "quick-fashion/figures/00_controls_3-instruments",
+        "filters": "quick-fashion/figures/07_filters_2-figure-6",
+        "layers": "quick-fashion/figures/08_layers_4-features",
+        "sanity": "quick-fashion/figures/09_sanity_6-pairs",
+        "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy",
         "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-10",
         "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5",
         "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
         "zoo-similarity": "zoo-fashion/figures/02_saliency_8-similarity",
+        "cifar-saturation": "zoo-cifar10/figures/04_saturate_2-figure-5",
+        "explore": "browser/lab-light",
     }
     shown = {f"notebooks/figures/{name}.png": f"{source}.png" for name, source in figures.items()}
     fill_readme(home() / "README.md", home() / "results", shown)

@@ -102,6 +102,20 @@ def test_twelve_networks_of_the_embedded_set_ship_in_half_precision():
         assert "/" not in json.dumps(card["data"])
 
 
+@pytest.mark.parametrize("dataset", ["cifar10", "folder:images/cifar10"])
+def test_six_networks_of_cifar10_ship_in_half_precision(dataset):
+    held = checkpoints.zoo(dataset)
+    assert recipes.in_order(held) == ["normal", "underfit", "pgd-inf-8", "pgd-inf-4", "pgd-l2-8", "fgsm-8"]
+    for folder in held.values():
+        state, card = checkpoints.read(folder)
+        assert {t.dtype for t in state.values()} == {torch.float16, torch.int64}
+        assert card["model"]["arch"] == "resnet18-w16"
+        assert (card["data"]["train"], card["data"]["test"]) == (20_000, 10_000)
+        assert card["recipe"]["steps"] == {"pgd": 10, "fgsm": 1}.get(card["recipe"]["attack"], 0)
+        assert card["attack"]["steps"] == 40
+        assert card["metrics"]["robust"] < card["metrics"]["clean"]
+
+
 def test_the_shipped_networks_are_as_good_as_their_cards_say():
     study = Study(Settings(profile="zoo"))
     for name, hits in study.outcomes({}).clean.items():
