@@ -46,7 +46,7 @@ STYLE = f"""<style>
 .atviz-text .bad {{ color: var(--jp-error-color0, #b00020); font-weight: 600; }}
 .atviz-text td, .atviz-text th {{ padding: 1px 6px; text-align: right; white-space: nowrap; }}
 .atviz-text td:first-child {{ text-align: left; }}
-.atviz-bar {{ display: grid; grid-template-columns: 68px 1fr 34px; gap: 4px; align-items: center; height: 15px; }}
+.atviz-bar {{ display: grid; grid-template-columns: 78px 1fr 32px; gap: 4px; align-items: center; height: 15px; }}
 .atviz-bar > span {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: right; }}
 .atviz-bar > div {{ background: color-mix(in srgb, currentColor 9%, transparent); height: 10px; }}
 .atviz-bar.true > span:first-child {{ font-weight: 700; }}
