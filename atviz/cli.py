@@ -179,7 +179,6 @@ def explore(
     """Open 11_explore in JupyterLab or, with --serve, as a page; both on this machine alone, with a token."""
     import os
 
-    from . import home
     from . import serve as server
 
     if not 0 <= port < 65536:
@@ -187,7 +186,7 @@ def explore(
     settings = _settings(dataset or "fashion", models, profile=profile or ("zoo" if not dataset else "quick"), weights="")
     given = {"dataset": settings.dataset, "profile": settings.profile, "models": list(settings.models) if models else []}
     notebook = server.prepare({name: value for name, value in given.items() if value and (dataset or profile or models)})
-    os.environ["ATVIZ_HOME"] = str(home())
+    os.environ.update(server.environment(notebook))
     command = server.command(notebook, page=serve, port=port, browser=browser)
     os.execv(command[0], command)
 

@@ -40,6 +40,11 @@ def prepare(given: Mapping[str, Any]) -> Path:
     return target
 
 
+def environment(notebook: Path) -> dict[str, str]:
+    """What the server, and through it the notebook, must know: this home, and where JupyterLab's server shows the notebook as a page."""
+    return {"ATVIZ_HOME": str(home()), "ATVIZ_PAGE": f"/voila/render/{notebook.name}"}
+
+
 def command(notebook: Path, *, page: bool, port: int = 0, browser: bool = True) -> list[str]:
     """The command that opens a notebook: JupyterLab, or with ``page`` Voila. Both answer on loopback alone, and ask for a token.
 

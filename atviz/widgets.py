@@ -46,7 +46,7 @@ STYLE = f"""<style>
 .atviz-text .bad {{ color: var(--jp-error-color0, #b00020); font-weight: 600; }}
 .atviz-text td, .atviz-text th {{ padding: 1px 6px; text-align: right; white-space: nowrap; }}
 .atviz-text td:first-child {{ text-align: left; }}
-.atviz-bar {{ display: grid; grid-template-columns: 68px 1fr 34px; gap: 4px; align-items: center; height: 15px; }}
+.atviz-bar {{ display: grid; grid-template-columns: 78px 1fr 32px; gap: 4px; align-items: center; height: 15px; }}
 .atviz-bar > span {{ overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: right; }}
 .atviz-bar > div {{ background: color-mix(in srgb, currentColor 9%, transparent); height: 10px; }}
 .atviz-bar.true > span:first-child {{ font-weight: 700; }}
@@ -298,7 +298,8 @@ class Explorer(Still):
             notes.append(
                 f"{100 * view.outside:.0f} % of the distorted image's pixels lie outside [0, 1], and are shown and mapped clipped."
             )
-        took = f"<span class='quiet' data-draws='{self.draws}'>{1000 * (time.perf_counter() - began):.0f} ms</span>"
+        drawn = f"data-draws='{self.draws}' data-state='{html.escape(state.query)}'"
+        took = f"<span class='quiet' {drawn}>{1000 * (time.perf_counter() - began):.0f} ms</span>"
         self._status.value = f"{html.escape(' '.join(notes))} {took}"
         self._link.value = f'<a href="{html.escape(link(state))}" target="_blank">link to this state</a>' if link(state) else ""
 
@@ -350,12 +351,10 @@ class Explorer(Still):
 
 
 def link(state: State) -> str:
-    """The address, relative to the server, of a page in this state: of the Voila page itself, or from JupyterLab of the page that
-    its own server shows of the same notebook; "" where no server can be named."""
-    notebook, query = os.environ.get("JPY_SESSION_NAME", ""), state.query or "image=0"
-    if os.environ.get("VOILA_REQUEST_URL"):
-        return f"?{query}"
-    return f"/voila/render/{notebook}?{query}" if notebook else ""
+    """The address of a page in this state: of the Voila page itself or, in the JupyterLab that `atviz explore` opened, of the page that its
+    server makes of the notebook; "" where no page is served."""
+    page = "" if os.environ.get("VOILA_REQUEST_URL") else os.environ.get("ATVIZ_PAGE")
+    return "" if page is None else f"{page}?{state.query or 'image=0'}"
 
 
 def file_name(state: State) -> str:

@@ -34,6 +34,7 @@ TOKEN = "a-token-of-the-tests"
 SECOND = 1000  # milliseconds
 READY = "img.atviz-picture"
 TEXT = ".atviz-state input"
+DRAWN = "document.querySelector('[data-state]').dataset.state"  # the state of the pictures that are shown
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,12 @@ def server(home, *, page):
     notebook = serve.prepare({**SETTINGS, **START})
     command = [*serve.command(notebook, page=page, port=port, browser=False), *([] if page else ["--LabApp.expose_app_in_browser=True"])]
     own = {"JUPYTER_CONFIG_DIR": "jupyter", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
-    environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, **{name: str(home / folder) for name, folder in own.items()}}
+    environment = {
+        **os.environ,
+        **serve.environment(notebook),
+        "JUPYTER_TOKEN": TOKEN,
+        **{name: str(home / folder) for name, folder in own.items()},
+    }
     settings = home / "jupyter" / "lab" / "user-settings" / "@jupyterlab"
     chosen = {"notebook-extension/tracker": {"windowingMode": "none"}, "apputils-extension/notification": {"fetchNews": "false"}}
     for name, values in chosen.items():  # cells out of sight stay in the page, and no pop-up lies over them
@@ -126,7 +132,7 @@ def desk(browser, lab):
     page.wait_for_selector(READY)
     page.locator(TEXT).fill(THREE)
     page.locator(TEXT).press("Enter")
-    page.wait_for_function(f"document.querySelectorAll('{READY}').length === 8")
+    page.wait_for_function(f"document.querySelectorAll('{READY}').length === 8 && {DRAWN} === '{THREE}'")
     yield page
     page.close()
 
@@ -160,8 +166,8 @@ def press(page, field, *keys):
 def settle(page, **wanted):
     """Wait until the panel says a state and has drawn it; the state."""
     for field, value in wanted.items():
-        page.wait_for_function(f"(new URLSearchParams(document.querySelector('{TEXT}').value)).get('{field}') === '{value}'")
-    return State.of(page.locator(TEXT).input_value())
+        page.wait_for_function(f"(new URLSearchParams({DRAWN})).get('{field}') === '{value}'")
+    return State.of(page.evaluate(DRAWN))
 
 
 def pictures(page):
@@ -204,7 +210,7 @@ def check(page, study, state):
 
 
 def test_sliders_by_keyboard_show_what_the_package_computes(desk, study):
-    start = State.of(desk.locator(TEXT).input_value())
+    start = settle(desk)
     before = check(desk, study, start)
     press(desk, "saturation", "ArrowRight", "ArrowRight")
     state = settle(desk, saturation="4.0")
@@ -221,11 +227,11 @@ def test_sliders_by_keyboard_show_what_the_package_computes(desk, study):
 
 def test_another_image_and_a_redraw(desk, study):
     desk.locator("button.atviz-thumb").nth(4).click()
-    desk.wait_for_function(f"!!(new URLSearchParams(document.querySelector('{TEXT}').value)).get('image')")
+    desk.wait_for_function(f"!!(new URLSearchParams({DRAWN})).get('image')")
     desk.get_by_role("button", name="shuffle anew").click()
     check(desk, study, settle(desk, shuffle="1"))
     desk.get_by_role("button", name="reset").click()
-    desk.wait_for_function(f"!document.querySelector('{TEXT}').value.includes('patches')")
+    desk.wait_for_function(f"!{DRAWN}.includes('patches')")
     assert settle(desk).patches == 1
 
 
@@ -242,7 +248,7 @@ def test_a_pasted_state_is_shown_and_a_wrong_one_is_told(desk, study):
     desk.wait_for_selector(".bad:has-text('k must divide the side')")
     field.fill(THREE)
     field.press("Enter")
-    desk.wait_for_function(f"!document.querySelector('{TEXT}').value.includes('eps')")
+    desk.wait_for_function(f"!{DRAWN}.includes('eps')")
 
 
 def test_latency_and_no_stale_work(desk, study):
@@ -272,7 +278,7 @@ def test_latency_and_no_stale_work(desk, study):
     presses = 24
     began = time.perf_counter()
     press(desk, "saturation", *["ArrowLeft"] * presses)  # to the left end, faster than SmoothGrad is drawn
-    desk.wait_for_function(f"document.querySelector('{TEXT}').value.includes('saturation=0.25')")
+    desk.wait_for_function(f"{DRAWN}.includes('saturation=0.25')")
     desk.wait_for_selector(f"text=({study.profile.smooth_copies} copies)")
     held = time.perf_counter() - began
     drawn = desk.evaluate(draws) - before
@@ -288,7 +294,7 @@ def test_latency_and_no_stale_work(desk, study):
     print(json.dumps({key: round(float(value), 1) for key, value in found.items()}))
     assert np.median(grad) < 5 * SECOND  # sanity alone: machines differ, and tests share them
     desk.locator(".atviz-method select").select_option("Grad")
-    desk.wait_for_function(f"!document.querySelector('{TEXT}').value.includes('method')")
+    desk.wait_for_function(f"!{DRAWN}.includes('method')")
 
 
 def uploaded(page, name, content):
@@ -312,13 +318,13 @@ def test_uploads_are_shown_or_refused_in_a_sentence(desk, study):
     desk.wait_for_selector(".bad:has-text('it must have at most 8')")
     uploaded(desk, "clear.png", encoded("RGBA", (40, 30), (200, 10, 10, 128)))
     desk.wait_for_selector("text=transparency shown on white; grey made from color")
-    desk.wait_for_function(f"document.querySelector('{TEXT}').value.includes('upload-')")
+    desk.wait_for_function(f"{DRAWN}.includes('upload-')")
     check(desk, study, settle(desk))
     assert desk.locator(".atviz-bar.true").count() == 0
     assert desk.locator("text=Traceback").count() == 0
     shot(desk, "lab-upload", ".atviz-picture")
     desk.locator("button.atviz-thumb").first.click()
-    desk.wait_for_function(f"!document.querySelector('{TEXT}').value.includes('upload-')")
+    desk.wait_for_function(f"!{DRAWN}.includes('upload-')")
 
 
 def test_save_offers_files_and_code(desk, home):

@@ -110,6 +110,9 @@ def test_a_link_sets_the_state_and_a_wrong_one_is_told(study, monkeypatch):
     panel = widgets.show(study, State(median=1))
     assert panel.state == State(median=1)
     assert "test images 0 to 59" in panel._notice.value
+    assert widgets.link(State()) == ""  # no page is served
+    monkeypatch.setenv("ATVIZ_PAGE", "/voila/render/11_explore.ipynb")
+    assert widgets.link(State(median=1)) == "/voila/render/11_explore.ipynb?median=1"
     monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
     for state in (State(image="4"), State()):
         address = widgets.link(state)
