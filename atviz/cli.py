@@ -186,9 +186,8 @@ def explore(
     settings = _settings(dataset or "fashion", models, profile=profile or ("zoo" if not dataset else "quick"), weights="")
     given = {"dataset": settings.dataset, "profile": settings.profile, "models": list(settings.models) if models else []}
     notebook = server.prepare({name: value for name, value in given.items() if value and (dataset or profile or models)})
-    os.environ.update(server.environment(notebook))
     command = server.command(notebook, page=serve, port=port, browser=browser)
-    os.execv(command[0], command)
+    os.execve(command[0], command, {**os.environ, **server.environment(notebook)})
 
 
 @app.command()

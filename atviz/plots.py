@@ -40,19 +40,22 @@ KINDS = {
 }  # fmt: skip
 # the eps of the palest and of the darkest shade
 RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
+FILLS = ("left", "full", "none", "bottom")  # of markers, in turn: eps an octave apart, in L2 0.4 apart, can be told apart in greyscale
 
 
 def look(model: str) -> dict[str, Any]:
-    """Color, marker and line style of a model: the same in every figure, told apart in greyscale by the marker."""
+    """Color, marker, its filling, and line style of a model: the same in every figure, told apart in greyscale by marker and filling."""
     match = re.fullmatch(r"(.*?)-(\d+(?:\.\d+)?)", model)
     kind = match[1] if match and match[1] in KINDS else model
     color, marker, line = KINDS.get(kind, ("#000000", "X", "-"))
+    fill = "full"
     if match and kind in RANGE:
         whole = "." not in match[2]
         eps = float(match[2]) / ((10 if kind == "pgd-l2" else 255) if whole else 1)
         low, high = RANGE[kind]
         color = _shade(color, np.log(eps / low) / np.log(high / low))
-    return {"color": color, "marker": marker, "linestyle": line}
+        fill = FILLS[round(eps / 0.4 if kind == "pgd-l2" else np.log2(eps / low)) % len(FILLS)]
+    return {"color": color, "marker": marker, "linestyle": line, "fillstyle": fill, "markerfacecoloralt": "white"}
 
 
 def _shade(color: str, at: float) -> str:

@@ -194,7 +194,8 @@ def test_the_page_begins_with_every_finding(smoke_run):
     rows = [row for path in sorted((smoke_run / "findings").glob("*.json")) for row in json.loads(path.read_text())]
     table = page[page.index('<table class="findings">') : page.index("</table>")]
     assert page.index('<table class="findings">') < page.index("<figure>")
-    assert table.count("<tr>") == len(rows) + 1 >= 10
+    # a later notebook may find what an earlier one found: then it is said once
+    assert table.count("<tr>") == len({json.dumps(row) for row in rows}) + 1 >= 10
     for row in rows:
         assert row["label"].replace("'", "&#39;") in table
 

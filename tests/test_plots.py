@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from atviz import plots
+from atviz import checkpoints, plots, recipes
 
 NAMES = ["normal", "underfit", "pgd-inf-0.1"]
 
@@ -185,6 +185,12 @@ def test_files_are_the_same_bytes_each_time_and_carry_their_caption(rows):
         assert first == second
         assert first.startswith(start)
         assert b"What it shows." in first
+
+
+@pytest.mark.parametrize("names", [recipes.PAPER_MODELS, list(checkpoints.zoo("fashion"))], ids=["paper", "embedded set"])
+def test_networks_of_one_study_are_told_apart_in_grey_by_marker_and_filling(names):
+    assert len(names) >= 11
+    assert len({(plots.look(name)["marker"], plots.look(name)["fillstyle"]) for name in names}) == len(names)
 
 
 def test_networks_side_by_side_are_told_apart_in_grey_by_marker_or_line():

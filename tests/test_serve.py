@@ -16,7 +16,7 @@ runner = CliRunner()
 def started(monkeypatch, tmp_path):
     monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
     commands = []
-    monkeypatch.setattr(os, "execv", lambda path, command: commands.append(command))
+    monkeypatch.setattr(os, "execve", lambda path, command, environment: commands.append(command))
     return commands
 
 

@@ -197,6 +197,7 @@ def test_tables_and_figures_go_to_the_folder_or_nowhere(study, tmp_path):
         assert notebook.figure(Figure(), "empty", "A caption with ε.").data.startswith(b"\x89PNG")
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*")) == [
         "figures/demo_1-empty.png",
+        "figures/demo_1-empty.svg",
         "tables/demo_numbers.csv",
     ]
     with Image.open(tmp_path / "figures" / "demo_1-empty.png") as image:
