@@ -161,8 +161,9 @@ def evaluate(
     from . import data, study
     from . import evaluate as measure
 
-    model, _ = study.load_checkpoint(checkpoint)
+    model, card = study.load_checkpoint(checkpoint)
     images = data.load(dataset, "test", size=size or None, limit=test_limit or None)
+    study.check_fits(card, images)
     typer.echo(measure.sweep({checkpoint.name: model}, images, {distortion: values}, seed=seed).to_csv(index=False), nl=False)
 
 

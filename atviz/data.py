@@ -36,7 +36,7 @@ STREAMED_ABOVE = 8 * 2**30  # bytes of pixels; archives and folders that have mo
 
 @dataclass(frozen=True)
 class Images:
-    """A labelled set of images, all of one size.
+    """A labeled set of images, all of one size.
 
     ``x`` is (N, C, H, W) uint8, ``y`` (N,) int64 with values below ``len(classes)``. ``batches`` yields the pixels as they are held
     or, where ``side`` is given, squares of that side: smaller images enlarged (bilinear), larger ones cropped.

@@ -18,7 +18,7 @@ from .recipes import check_preset
 
 
 def saturate(x: Tensor, level: float) -> Tensor:
-    """sign(2x−1)·|2x−1|^(2/level)/2 + 1/2: 2 is the identity, below it the image greys, toward ∞ it turns binary.
+    """sign(2x−1)·|2x−1|^(2/level)/2 + 1/2: 2 is the identity, below it the image grays, toward ∞ it turns binary.
 
     Not color saturation. Level 0 is the constant 1/2 and ∞ the pure binarization. Every image keeps its shape and type.
 
@@ -61,10 +61,10 @@ def patch_shuffle(x: Tensor, k: int, *, generator: torch.Generator | None = None
     return patches.reshape(n, k, k, c, h // k, w // k).permute(0, 3, 1, 4, 2, 5).reshape(n, c, h, w)
 
 
-def low_pass(x: Tensor, radius: float, *, preset: str = "paper") -> Tensor:
+def low_pass(x: Tensor, radius: float, *, preset: str = "paper", clip: bool = False) -> Tensor:
     """Keep the Fourier modes at most ``radius`` cycles per image from zero frequency, drop the rest.
 
-    ``low_pass(x, r) + high_pass(x, r) = x``. Not clamped to [0, 1]. Half-precision images are filtered in fp32.
+    ``low_pass(x, r) + high_pass(x, r) = x``. Clipped to [0, 1] only on request. Half-precision images are filtered in fp32.
 
     The preset ``code`` is the authors' mask, a disk around entry ((H−1)//2, (W−1)//2) of a spectrum that is not centered: kept are the modes
     at least ``radius`` entries from there, which lie in its corners; 144 at 224×224 pixels keeps 1.7 % of them. They are not symmetric
@@ -75,19 +75,20 @@ def low_pass(x: Tensor, radius: float, *, preset: str = "paper") -> Tensor:
 
     Source: Zhang & Zhu 2019, section 3.2, which gives no radius; sweep it.
     """
-    return _filter(x, _low_modes(x, radius, preset))
+    return _filter(x, _low_modes(x, radius, preset), clip)
 
 
-def high_pass(x: Tensor, radius: float, *, preset: str = "paper") -> Tensor:
+def high_pass(x: Tensor, radius: float, *, preset: str = "paper", clip: bool = False) -> Tensor:
     """Keep the Fourier modes that `low_pass` drops, and drop the rest."""
-    return _filter(x, ~_low_modes(x, radius, preset))
+    return _filter(x, ~_low_modes(x, radius, preset), clip)
 
 
-def random_modes(x: Tensor, p: float, *, symmetric: bool = True, generator: torch.Generator | None = None) -> Tensor:
+def random_modes(x: Tensor, p: float, *, symmetric: bool = True, clip: bool = False, generator: torch.Generator | None = None) -> Tensor:
     """Drop every Fourier mode with probability ``p``, drawn anew for each image and shared by its channels.
 
     A mode and its conjugate fall together, so that the image stays real; without ``symmetric``, as in the authors' code, each falls by
-    itself, and the real part is taken: a mode then loses half of its amplitude when one of the two falls. Not clamped to [0, 1].
+    itself, and the real part is taken: a mode then loses half of its amplitude when one of the two falls. Clipped to
+    [0, 1] only on request.
 
     Raises:
         ValueError: a p outside [0, 1].
@@ -101,7 +102,7 @@ def random_modes(x: Tensor, p: float, *, symmetric: bool = True, generator: torc
     mode = torch.arange(h * w).view(h, w)
     conjugate = mode.roll((-1, -1), (0, 1)).flip(0, 1)  # the mode at (−u, −v)
     drawn = _rand(n, h * w, generator=generator)[:, torch.minimum(mode, conjugate) if symmetric else mode]
-    return _filter(x, (drawn >= p)[:, None].to(x.device))
+    return _filter(x, (drawn >= p)[:, None].to(x.device), clip)
 
 
 def gaussian_blur(x: Tensor, sigma: float, *, kernel_size: int = 7) -> Tensor:
@@ -165,9 +166,10 @@ def _check_kernel(x: Tensor, kernel_size: int) -> None:
         raise ValueError(f"kernel_size is {kernel_size}; it must be odd, and less than twice the image's shorter side, {min(x.shape[-2:])}")
 
 
-def _filter(x: Tensor, keep: Tensor) -> Tensor:
+def _filter(x: Tensor, keep: Tensor, clip: bool) -> Tensor:
     exact = x if x.dtype == torch.float64 else x.float()
-    return torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
+    filtered = torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
+    return filtered.clamp(0, 1) if clip else filtered
 
 
 def _low_modes(x: Tensor, radius: float, preset: str) -> Tensor:

@@ -103,8 +103,9 @@ class State:
     @property
     def code(self) -> str:
         """The state as Python writes it, without defaults."""
-        changed = [f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if getattr(self, field.name) != field.default]
-        return f"State({', '.join(changed)})"
+        changed = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != field.default}
+        written = {name: 'float("inf")' if value == float("inf") else repr(value) for name, value in changed.items()}
+        return f"State({', '.join(f'{name}={value}' for name, value in written.items())})"
 
 
 # a link may come from anyone, and must not keep a machine busy
@@ -323,12 +324,17 @@ def recorded(study: Study, state: State, prints: Mapping[str, str]) -> dict[str,
     return {name: evaluate.recorded(value, study.test_images, study.store, **what) for name, value in prints.items()}
 
 
-def measure(study: Study, state: State) -> None:
+def copied(study: Study, state: State) -> dict[str, nn.Module]:
+    """Copies of a state's networks. Not to be made while `explore` runs in another thread: a map may change a network for a moment."""
+    return {name: deepcopy(study.models[name]) for name in check(study, state)}
+
+
+def measure(study: Study, state: State, models: Mapping[str, nn.Module] | None = None) -> None:
     """Classify all test images with the state's networks at its distortions, and keep the outcomes in the study's records.
 
-    It works on copies of the networks, and may run beside `explore` in another thread.
+    ``models``: `copied`, for a thread beside `explore`; default the study's own.
     """
-    models = {name: deepcopy(study.models[name]) for name in check(study, state)}
+    models = models or {name: study.models[name] for name in check(study, state)}
     evaluate.likeliest(models, study.test_images, study.store)
     if not state.eps:
         what = _measurement(study, state)

@@ -120,7 +120,7 @@ def readable(decoded: Sequence[np.ndarray | str]) -> list[np.ndarray]:
 def decode(path: Path, size: int | None = None) -> np.ndarray:
     """One image file as (H, W, 3) uint8, turned as its EXIF data says.
 
-    16-bit grey is scaled to 8 bits, transparency composited on white, grey and CMYK turned into RGB.
+    16-bit gray is scaled to 8 bits, transparency composited on white, gray and CMYK turned into RGB.
 
     Raises:
         ValueError: an empty file, or floating-point pixels, whose range is unknown.
@@ -141,7 +141,7 @@ MOST_BYTES, MOST_PIXELS = 8 * 2**20, 50_000_000  # of an upload: what a notebook
 def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
     """An image file's bytes as pixels of a shape, (C, H, W) uint8, decoded as by `decode`, and a sentence that says what was changed.
 
-    Its center is cut to the shape's proportions and brought to its size; for one channel it is turned grey (Rec. 601).
+    Its center is cut to the shape's proportions and brought to its size; for one channel it is turned gray (Rec. 601).
 
     Raises:
         ValueError: in one sentence, bytes that are no image, damaged, too many, or an image of too many pixels.
@@ -164,11 +164,11 @@ def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarr
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the image cannot be used: {' '.join(str(error).split())}") from error
     rgb = np.asarray(image)
-    grey = bool((rgb == rgb[..., :1]).all())
+    gray = bool((rgb == rgb[..., :1]).all())
     changes = [f"brought from {was[0]} × {was[1]} to {width} × {height} pixels"] if was != (width, height) else []
     changes += ["transparency shown on white"] if transparent else []
     changes += (
-        ["grey made from color"] if channels == 1 and not grey else ["grey repeated in three channels"] if channels == 3 and grey else []
+        ["gray made from color"] if channels == 1 and not gray else ["gray repeated in three channels"] if channels == 3 and gray else []
     )
     image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image.convert("L"))[None] if channels == 1 else np.asarray(image).transpose(2, 0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,8 @@ import pandas as pd
 from . import attacks, distortions, evaluate
 from .evaluate import KEPT, Distortions
 from .intervals import bootstrap_mean, wilson
-from .notebook import Notebook
 from .recipes import eps_text
+from .study import Study
 from .zhang_zhu import reported
 
 EPS = (0.005, 0.01)  # of Table 1, L∞, in pixel units
@@ -23,7 +24,7 @@ IMAGENET_CLASSES = 1000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
-def table(study: Notebook, number: int, *, eps: Sequence[float] = EPS, mean: Sequence[float] = ()) -> pd.DataFrame:
+def table(study: Study, number: int, *, eps: Sequence[float] = EPS, mean: Sequence[float] = (), seeds: Sequence[int] = ()) -> pd.DataFrame:
     """A table of the paper with this study's numbers: a row a model × setting.
 
     1: top-1 and, where there are more than five classes, top-5 accuracy on clean images; and for each ``eps`` the defense success rate,
@@ -32,26 +33,47 @@ def table(study: Notebook, number: int, *, eps: Sequence[float] = EPS, mean: Seq
     2: top-1 and, where there are more than five classes, top-5 accuracy on clean images, reversed about ``mean`` (see `reversal`) and
     stylized.
 
-    Columns: ``model``, ``setting``, ``measure`` (``top1``, ``top5``, ``defense_success``), ``n`` (images that the share is of),
-    ``value``, ``ci_low``, ``ci_high`` (95 %, Wilson), ``paper`` and ``paper_sd`` (the paper's mean and standard deviation over three
-    runs, where data set, architecture and network are the paper's, else missing), ``slip`` (what is known to be wrong with them).
+    ``seeds`` of several runs, whose mean is taken; what is missing is trained. The paper has three, the default is the study's own one.
+
+    Columns: ``model``, ``setting``, ``measure`` (``top1``, ``top5``, ``defense_success``), ``n`` (images that the share is of; the mean
+    over runs), ``value`` (mean over runs), ``ci_low``, ``ci_high`` (95 %, Wilson, of the mean and the n of one run: runs share their
+    images), ``runs`` and ``sd`` (standard deviation over them, missing for one), ``paper`` and ``paper_sd`` (the paper's mean and
+    standard deviation, where data set, architecture and network are the paper's, else missing), ``slip`` (what is known to be wrong
+    with them).
 
     Raises:
-        ValueError: a number that the paper has no table of, an eps that is not above 0 and at most 1, or a mean that has not one value for
-            each channel.
+        ValueError: a number that the paper has no table of, an eps that is not above 0 and at most 1, a mean that has not one value for
+            each channel, or a seed twice.
     """
     if number not in TABLES:
         raise ValueError(f"there is no table {number}; there is {', '.join(map(str, TABLES))}")
     if wrong := [value for value in eps if not 0 < value <= 1]:
         raise ValueError(f"eps is {wrong[0]}; it must be above 0 and at most 1, the range of a pixel")
-    rows = TABLES[number](study, eps=eps, mean=mean)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {list(seeds)}; each run must have another")
+    runs = [study if seed == study.settings.seed else Study(replace(study.settings, seed=seed)) for seed in seeds] or [study]
+    rows = _mean([TABLES[number](run, eps=eps, mean=mean) for run in runs])
     known = _known(study, number)
     looked = [known.get((row["model"], row["measure"], row.pop("in_paper")), (float("nan"), float("nan"), "")) for row in rows]
     paper, deviation, slip = zip(*looked, strict=True)
     return pd.DataFrame(rows).assign(paper=paper, paper_sd=deviation, slip=slip)
 
 
-def _known(study: Notebook, number: int) -> dict[tuple[str, str, str], tuple[float, float, str]]:
+def _mean(runs: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of one run, with those of the others averaged in."""
+    rows = []
+    for same in zip(*runs, strict=True):
+        values = [row["value"] for row in same]
+        row = {**same[0], "runs": len(same), "sd": float("nan")}
+        if len(same) > 1:
+            n, value = round(float(np.mean([found["n"] for found in same]))), float(np.mean(values))
+            low, high = wilson(round(value * n), n)
+            row |= {"n": n, "value": value, "ci_low": low, "ci_high": high, "sd": float(np.std(values, ddof=1))}
+        rows.append(row)
+    return rows
+
+
+def _known(study: Study, number: int) -> dict[tuple[str, str, str], tuple[float, float, str]]:
     """(model, measure, setting) → the paper's mean, deviation and slip; empty for another data set or architecture."""
     images = study.test_images
     if images.name != "imagenet" or len(images.classes) != IMAGENET_CLASSES:
@@ -66,14 +88,23 @@ def _known(study: Notebook, number: int) -> dict[tuple[str, str, str], tuple[flo
     return found
 
 
-def reversal(study: Notebook, mean: Sequence[float] = ()) -> partial:
+def reversal(study: Study, mean: Sequence[float] = ()) -> partial:
     """`distortions.reverse` about ``mean``, one value for each channel; default the ImageNet mean for ImageNet, as in the paper, else
-    the mean of the study's own training images, to four decimals."""
-    own = IMAGENET_MEAN if study.settings.kind == "imagenet" else study.train_images.channel_stats()[0]
-    return partial(distortions.reverse, mean=tuple(round(float(value), 4) for value in mean or own))
+    the mean of the training images, to four decimals: of the study's own or, in the profile ``zoo``, which needs none, of those that the
+    card of its normal network names."""
+    return partial(distortions.reverse, mean=tuple(round(float(value), 4) for value in mean or _own_mean(study)))
 
 
-def accuracies(study: Notebook, wanted: Distortions) -> pd.DataFrame:
+def _own_mean(study: Study) -> Sequence[float]:
+    if study.settings.kind == "imagenet":
+        return IMAGENET_MEAN
+    if study.settings.profile == "zoo":
+        study.models  # noqa: B018  reads the cards
+        return study.cards["normal"]["model"]["mean"]
+    return study.train_images.channel_stats()[0]
+
+
+def accuracies(study: Study, wanted: Distortions) -> pd.DataFrame:
     """Top-1 and, of more than five classes, top-5 accuracy of each network, clean (level 0) and under each distortion.
 
     Columns: ``model``, ``distortion``, ``level``, ``measure``, ``n``, ``value``, ``ci_low``, ``ci_high`` (95 %, Wilson).
@@ -91,7 +122,7 @@ def accuracies(study: Notebook, wanted: Distortions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def areas(study: Notebook, wanted: Distortions) -> pd.DataFrame:
+def areas(study: Study, wanted: Distortions) -> pd.DataFrame:
     """The signed area between the curves of the adversarial and the normal network: the difference of their accuracies, mean over levels.
 
     Columns: ``distortion``, ``measure``, ``model``, ``baseline``, ``levels`` (how many), ``difference``, ``ci_low``, ``ci_high`` (95 %,
@@ -111,11 +142,11 @@ def areas(study: Notebook, wanted: Distortions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _tops(study: Notebook) -> list[int]:
+def _tops(study: Study) -> list[int]:
     return [1, KEPT] if len(study.test_images.classes) > KEPT else [1]
 
 
-def _table_1(study: Notebook, *, eps: Sequence[float], **others: Any) -> list[dict[str, Any]]:
+def _table_1(study: Study, *, eps: Sequence[float], **others: Any) -> list[dict[str, Any]]:
     clean, rows = accuracies(study, {}), []
     for name, model in study.models.items():
         own = clean[clean.model == name].to_dict("records")
@@ -138,7 +169,7 @@ def _row(model: str, setting: str, in_paper: str, found: Mapping[Any, Any]) -> d
     }
 
 
-def _table_2(study: Notebook, *, mean: Sequence[float], **others: Any) -> list[dict[str, Any]]:
+def _table_2(study: Study, *, mean: Sequence[float], **others: Any) -> list[dict[str, Any]]:
     turn, painter = reversal(study, mean), study.stylizer
     # distortion -> its name here, and in the paper if it is the paper's
     settings = {

@@ -20,7 +20,6 @@ from .study import Settings, Study
 QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of listening on loopback, and calls the interrupt that ends it an error
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of their own
 VIEW = "application/vnd.jupyter.widget-view+json"
-PAINTING = {"styles", "adain", "alpha"}  # those of them that only the notebooks that stylize have
 
 
 def notebooks() -> list[Path]:

@@ -38,20 +38,32 @@ KINDS = {
     "STD": ("#0072B2", "o", ":"), "STD+STD": ("#0072B2", "s", "-"), "ADV": ("#D55E00", "^", ":"), "ADV+ADV": ("#D55E00", "v", "-"),
     "STD+ADV": ("#009E73", "D", "-"), "RND+RND": ("#777777", "x", "--"),
 }  # fmt: skip
+HATCHES = {
+    "underfit": "..",
+    "pgd-inf": "//",
+    "pgd-l2": "\\\\",
+    "fgsm": "xx",
+    "spatial": "++",
+}  # of bars; the shade tells one eps from another
 # the eps of the palest and of the darkest shade
 RANGE = {"pgd-inf": (1 / 255, 0.1), "fgsm": (1 / 255, 0.1), "pgd-l2": (0.25, 1.6)}
-FILLS = ("left", "full", "none", "bottom")  # of markers, in turn: eps an octave apart, in L2 0.4 apart, can be told apart in greyscale
+FILLS = ("left", "full", "none", "bottom")  # of markers, in turn: eps an octave apart, in L2 0.4 apart, can be told apart in grayscale
+
+
+def _kind(model: str) -> tuple[str, str]:
+    """The kind of training that a model's name says, and its eps, "" where it says none."""
+    match = re.fullmatch(r"(.*?)-(\d+(?:\.\d+)?)", model)
+    return (match[1], match[2]) if match and match[1] in KINDS else (model, "")
 
 
 def look(model: str) -> dict[str, Any]:
-    """Color, marker, its filling, and line style of a model: the same in every figure, told apart in greyscale by marker and filling."""
-    match = re.fullmatch(r"(.*?)-(\d+(?:\.\d+)?)", model)
-    kind = match[1] if match and match[1] in KINDS else model
+    """Color, marker, its filling, and line style of a model: the same in every figure, told apart in grayscale by marker and filling."""
+    kind, text = _kind(model)
     color, marker, line = KINDS.get(kind, ("#000000", "X", "-"))
     fill = "full"
-    if match and kind in RANGE:
-        whole = "." not in match[2]
-        eps = float(match[2]) / ((10 if kind == "pgd-l2" else 255) if whole else 1)
+    if text and kind in RANGE:
+        whole = "." not in text
+        eps = float(text) / ((10 if kind == "pgd-l2" else 255) if whole else 1)
         low, high = RANGE[kind]
         color = _shade(color, np.log(eps / low) / np.log(high / low))
         fill = FILLS[round(eps / 0.4 if kind == "pgd-l2" else np.log2(eps / low)) % len(FILLS)]
@@ -90,7 +102,10 @@ def accuracy_bars(rows: pd.DataFrame, *, ylabel: str = "accuracy (%)") -> Figure
         part = rows[rows.model == name].set_index("measure").loc[measures]
         at = np.arange(len(measures)) + (i - (len(names) - 1) / 2) * width
         errors = np.clip([part.value - part.ci_low, part.ci_high - part.value], 0, None) * 100
-        bars = ax.bar(at, part.value * 100, width * 0.92, label=name, color=look(name)["color"], yerr=errors, ecolor="#333333", capsize=2.5)
+        bars = ax.bar(
+            at, part.value * 100, width * 0.92, label=name, color=look(name)["color"], hatch=HATCHES.get(_kind(name)[0], ""),
+            edgecolor="white", linewidth=0, yerr=errors, ecolor="#333333", capsize=2.5,
+        )  # fmt: skip
         ax.bar_label(bars, fmt="%.1f", fontsize=8.5, padding=2)
     ax.set_xticks(range(len(measures)), measures)
     ax.set_ylabel(ylabel)
@@ -206,7 +221,7 @@ def image_grid(
 
 @styled
 def saliency_grid(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[str], *, scale: str = "map") -> Figure:
-    """Images above, below them each model's saliency: Σ_channels |map|, grey, white is strong.
+    """Images above, below them each model's saliency: Σ_channels |map|, gray, white is strong.
 
     Args:
         images: (N, C, H, W); maps: model → a tensor like it.
@@ -238,7 +253,7 @@ def check_scale(scale: str) -> str:
 
 
 def as_shown(maps: Mapping[Key, Tensor], scale: str) -> dict[Key, Tensor]:
-    """Maps (N, C, H, W) as grey pictures (N, 1, H, W) in [0, 1]: Σ_channels |map| over the 99th percentile, of each map or of all."""
+    """Maps (N, C, H, W) as gray pictures (N, 1, H, W) in [0, 1]: Σ_channels |map| over the 99th percentile, of each map or of all."""
     if scale == "map":
         return {key: display(m)[:, None] for key, m in maps.items()}
     values = {key: magnitude(m)[:, None] for key, m in maps.items()}
@@ -247,7 +262,7 @@ def as_shown(maps: Mapping[Key, Tensor], scale: str) -> dict[Key, Tensor]:
 
 
 def signed(maps: Tensor) -> Tensor:
-    """Signed maps (N, C, H, W) as pictures: clipped at ±3 standard deviations of each map, 0 as mid-grey (Itazuri et al. 2019)."""
+    """Signed maps (N, C, H, W) as pictures: clipped at ±3 standard deviations of each map, 0 as mid-gray (Itazuri et al. 2019)."""
     deviation = maps.flatten(1).std(1)[:, None, None, None].clamp(min=1e-30)
     return ((maps / (3 * deviation)).clamp(-1, 1) + 1) / 2
 
@@ -469,6 +484,14 @@ def likeliest(probability: Mapping[str, np.ndarray], label: int | None) -> list[
     return sorted(found | (set() if label is None else {label}))
 
 
+@styled
+def words(text: str) -> Figure:
+    """A sentence where there is nothing to draw."""
+    figure = Figure(figsize=(6.4, 0.8))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="#555555")
+    return figure
+
+
 def rendered(figure: Figure, kind: str, *, caption: str = "", dpi: int = 200) -> bytes:
     """A figure as ``png`` or ``svg``, the same bytes each time; it carries its caption."""
     buffer = BytesIO()
@@ -490,7 +513,7 @@ def filter_sheet(filters: Mapping[str, Tensor], *, gain: float = 1.0) -> Figure:
         _show(ax, _mosaic((gain * weights.detach().float().cpu() + 0.5).clamp(0, 1)))
         ax.set_title(name, color=look(name)["color"])
     said = "weight" if gain == 1 else f"{gain:.3g} · weight"
-    figure.supxlabel(f"{said} + 0.5, clipped to [0, 1], on one scale for all: mid-grey is a weight of 0", fontsize=9, color="#555555")
+    figure.supxlabel(f"{said} + 0.5, clipped to [0, 1], on one scale for all: mid-gray is a weight of 0", fontsize=9, color="#555555")
     return figure
 
 
@@ -557,8 +580,8 @@ def centroid_curves(rows: pd.DataFrame, *, ylabel: str, noise: float | None = No
 
 # scale of signed maps -> what a figure says of it
 SIGNED_SCALES = {
-    "map": "mid-grey is 0; each map clipped at ±3 of its own standard deviations",
-    "shared": "mid-grey is 0; all maps on one scale, clipped at ±3 standard deviations of all",
+    "map": "mid-gray is 0; each map clipped at ±3 of its own standard deviations",
+    "shared": "mid-gray is 0; all maps on one scale, clipped at ±3 standard deviations of all",
 }
 
 

@@ -137,7 +137,7 @@ def _findings_lines(folder: Path) -> list[str]:
     cells = _once(_finding(row) for name in names for row in _findings(folder, name))
     keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper", "verdict")
     return [
-        "| what | n | normal | underfit | adversarial | difference [95 %] | paper: adversarial is | |",
+        "| what | n | normal | underfit | adversarial | difference [95 %] | the paper says | |",
         "|---|--:|--:|--:|--:|--:|---|---|",
         *(f"| {' | '.join(c[k] for k in keys)}{'; ' * bool(c['caution'])}{c['caution']} |" for c in cells),
     ]

@@ -109,14 +109,18 @@ def guided_backprop(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"guided backpropagation needs nn.ReLU modules, and {type(model).__name__} has none")
+    own = [vars(module).get("forward") for module in relus]  # libraries that wrap a module's forward put theirs here
     try:
         for module in relus:
             module.forward = _GuidedReLU.apply  # type: ignore[method-assign]
         with evaluating(model), _NoFunctionalReLU():
             return _gradient(model, x, y, "logit")
     finally:
-        for module in relus:
-            del module.forward  # the class's own is found again
+        for module, forward in zip(relus, own, strict=True):
+            if forward is None:
+                del module.forward  # the class's own is found again
+            else:
+                module.forward = forward  # type: ignore[method-assign]
 
 
 class _GuidedReLU(torch.autograd.Function):
@@ -218,8 +222,8 @@ def edge_agreement(maps: Tensor, x: Tensor) -> Tensor:
     The edges are the Sobel gradient's magnitude of the channel mean, borders replicated. A constant map or image gives 0.
     """
     kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=x.device)
-    grey = F.pad(x.float().mean(1, keepdim=True), [1] * 4, mode="replicate")
-    edges = F.conv2d(grey, torch.stack([kernel, kernel.T])[:, None]).norm(dim=1)
+    gray = F.pad(x.float().mean(1, keepdim=True), [1] * 4, mode="replicate")
+    edges = F.conv2d(gray, torch.stack([kernel, kernel.T])[:, None]).norm(dim=1)
     return rank_correlation(magnitude(maps).flatten(1), edges.flatten(1))
 
 

@@ -60,6 +60,8 @@ class Settings:
         object.__setattr__(self, "arch", self.arch or profile.arch)
         models.parse(self.arch)
         check_alpha(self.alpha)
+        if self.adain.count(",") > 1:
+            raise ValueError(f"adain is {self.adain!r}; it must be small, a folder, or two files: ENCODER,DECODER")
         if not self.weights:
             wanted = self.profile == "full" and self.kind in recipes.FINE_TUNED and self.arch in models.PRETRAINED
             object.__setattr__(self, "weights", "imagenet" if wanted else "none")
@@ -305,6 +307,16 @@ class Study:
     def saliency_similarities(self) -> dict[str, np.ndarray]:
         """`scores.similarities` of the networks, in their order."""
         return scores.similarities(self.models, self.saliency_images, store=self.store)
+
+
+def check_fits(card: dict[str, Any], images: data.Images) -> None:
+    """ValueError unless a checkpoint, by its card, tells apart the classes of these images, in their number of channels."""
+    channels, known = card["model"]["in_channels"], card["classes"]
+    if (images.shape[0], list(images.classes)) != (channels, known):
+        raise ValueError(
+            f"the images of {images.name} have {images.shape[0]} channels and {len(images.classes)} classes, {images.classes[0]} the first; the "
+            f"network was trained on {card['data']['name']}, with {channels} channels and {len(known)} classes, {known[0]} the first"
+        )
 
 
 def load_checkpoint(folder: Path) -> tuple[nn.Module, dict[str, Any]]:

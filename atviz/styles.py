@@ -39,7 +39,7 @@ def procedural(n: int, *, size: int, seed: int = 0) -> Tensor:
 
     Angle, scale (a sixth to two fifths of the side, at least 3 pixels: finer ones drown the outline of a small image), colors and
     phase are drawn from ``seed``; texture i is the same whatever n, and in steps of 1/255, on any machine. One color is dark and
-    one light: the texture shows in grey, too.
+    one light: the texture shows in gray, too.
 
     Raises:
         ValueError: an n or size below 1.

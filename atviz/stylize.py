@@ -38,7 +38,7 @@ def adain(features: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def toned(style: Tensor, content: Tensor) -> Tensor:
-    """Styles in grey, each with the mean and standard deviation of the grey image that it is for: a style gives its texture only.
+    """Styles in gray, each with the mean and standard deviation of the gray image that it is for: a style gives its texture only.
 
     (N or 1, C, H′, W′) and (N, 1, H, W) → (N, 1, H′, W′), clamped to [0, 1].
 
@@ -74,7 +74,7 @@ class AdaIN(nn.Module):
             alpha: how much, in [0, 1]; 0 decodes the content's features as they are.
 
         Returns:
-            (N, 3, H, W) or, for grey content, (N, 1, H, W); clamped to [0, 1].
+            (N, 3, H, W) or, for gray content, (N, 1, H, W); clamped to [0, 1].
 
         Raises:
             ValueError: an alpha outside [0, 1], pixels outside [0, 1], or channels or numbers of images that do not fit.
@@ -161,7 +161,7 @@ def load_adain(encoder: str | Path, decoder: str | Path | None = None) -> AdaIN:
 class Stylizer:
     """A distortion x → x: each image stylized by one of ``styles``, which the seed and the image's own pixels choose.
 
-    Neither the batch nor its order changes an image's style. Grey images get it `toned`: a network that knows one brightness of
+    Neither the batch nor its order changes an image's style. Gray images get it `toned`: a network that knows one brightness of
     background fails on another, whatever the texture. Short sides are handled as by `AdaIN`; the result has the shape and type of ``x``.
 
     Args:

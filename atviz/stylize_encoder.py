@@ -32,7 +32,7 @@ def small_encoder() -> nn.Sequential:
 
 
 def paint(x: Tensor, textures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Grey images (N, 1, H, W) painted: what is not black by one texture, shaded as it is, the black around it by another.
+    """Gray images (N, 1, H, W) painted: what is not black by one texture, shaded as it is, the black around it by another.
 
     A quarter of them is painted in one color each, and half is left as it is: (N, 3, H, W), and the number of the texture of
     each, −1 for none.
@@ -49,7 +49,7 @@ def paint(x: Tensor, textures: Tensor, generator: torch.Generator) -> tuple[Tens
 
 
 def contents(images: Images, batch: int, steps: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """``steps`` batches of content: images in color as they are, grey ones by `paint`; their labels; their textures' kinds."""
+    """``steps`` batches of content: images in color as they are, gray ones by `paint`; their labels; their textures' kinds."""
     _, height, width = images.shape
     textures = procedural(1000, size=max(height, width), seed=int(torch.randint(2**31, (1,), generator=generator)))[..., :height, :width]
     for _ in range(steps):

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from .codec import DEEPEST, build_encoder, mirrored
+from .codec import DEEPEST, build_encoder, convolutions, mirrored
 from .data import Images
 from .models import evaluating, read_state
 from .styles import load_styles
-from .stylize import adain, load_adain, moments, toned
+from .stylize import AdaIN, adain, load_adain, moments, toned
 from .stylize_encoder import contents, train_encoder
 
 STYLE_WEIGHT = 10.0  # λ of Huang & Belongie's code
@@ -60,8 +60,8 @@ def train_decoder(
         for step, (drawn, _, _) in enumerate(bar, start=1):
             content = drawn.to(device)
             style = styles[torch.randint(len(styles), (batch,), generator=generator)].to(device)
-            grey = (content == content[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
-            style = torch.where(grey, toned(style, content[:, :1]), style)
+            gray = (content == content[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+            style = torch.where(gray, toned(style, content[:, :1]), style)
             if style.shape == content.shape:
                 style[: batch // 4] = content[: batch // 4]
             wanted = [moments(layer) for layer in _layers(encoder, style)]
@@ -94,7 +94,8 @@ def train_pair(
     cut at relu4_1 where they go further. ``styles`` is as in `load_styles`; of procedural ones there are 2000.
 
     Raises:
-        ValueError, FileNotFoundError: as `load_styles` and `read_state`; steps or a batch below 1; an lr that is not positive.
+        ValueError, FileNotFoundError: as `load_styles` and `read_state`; steps or a batch below 1; an lr that is not positive; an encoder
+            that does not take 3 channels, or images too small for it.
     """
     for name, value in {
         "steps": steps,
@@ -116,6 +117,11 @@ def train_pair(
         network = load_adain("small").encoder  # type: ignore[assignment]
     else:
         network = build_encoder(read_state(Path(encoder)), encoder, pools=DEEPEST)
+    takes, least = convolutions(network)[0].in_channels, AdaIN(network, nn.Identity()).smallest
+    if takes != 3:
+        raise ValueError(f"{encoder} begins with {takes} channels; an encoder takes the 3 of an image (a decoder begins with more)")
+    if min(images.shape[1:]) < least:
+        raise ValueError(f"images are {images.shape[1]}×{images.shape[2]} pixels; this encoder needs at least {least}×{least}, see size")
     decoder, history = train_decoder(
         network, images, pool, steps=steps, batch=batch, lr=lr, style_weight=style_weight, start=start, seed=seed, device=device
     )

@@ -112,7 +112,7 @@ def features(fusion: Fusion, images: Images) -> Features:
 
 
 def recolored(images: Images, channels: int) -> Images:
-    """Images for a network of 1 or 3 channels: grey is repeated, color becomes its luma, 0.299 R + 0.587 G + 0.114 B."""
+    """Images for a network of 1 or 3 channels: gray is repeated, color becomes its luma, 0.299 R + 0.587 G + 0.114 B."""
     have = images.x.shape[1]
     if have == channels:
         return images
@@ -221,7 +221,7 @@ def transfer(
     Args:
         trunks: kind (``STD``, ``ADV`` and, if wanted, ``RND``) → at least two networks. Run r takes the r-th of its kind, counted
             round, and a pair of a kind also the next.
-        train_images, test_images: of the same classes; converted where they are grey and the networks are not, or the reverse.
+        train_images, test_images: of the same classes; converted where they are gray and the networks are not, or the reverse.
         limit: each run draws that many training images, stratified, by its own seed, ``seed`` + r; None: all of them.
         curve_images: how many test images, stratified, are asked after every epoch; None: all. After the last all are, in any case.
         join, frozen: as `Fusion`. Where the trunks are frozen and the recipe does not augment, their features are computed once.
@@ -358,7 +358,7 @@ def task(
     """What networks of ``settings`` are fine-tuned on; 0 and "" leave the choice to the profile and the data set.
 
     Without a ``target`` it is ``fashion``; of networks of ``fashion`` itself it is ``fashion-even`` for networks of ``fashion-odd``.
-    The profile ``zoo``, which holds one network of each kind, fine-tunes what the profile ``quick`` does.
+    The profile ``zoo``, which trains no network, fine-tunes those of ``fashion`` that ship for this, whatever its data set.
 
     Raises:
         ValueError: an unknown target or join, one that shares images with the source, or a negative number.
@@ -368,7 +368,7 @@ def task(
             raise ValueError(f"{name} is {value}; it must be at least 0")
     check_join(join)
     if settings.profile == "zoo":
-        settings = replace(settings, profile="quick")
+        settings = study.Settings()
     halves = ("fashion-odd", "fashion-even")
     if not target and settings.dataset.startswith("fashion"):
         source = settings.dataset if settings.dataset in halves else halves[0]

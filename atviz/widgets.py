@@ -273,7 +273,7 @@ class Explorer(Still):
                     await asyncio.sleep(PAUSE)
                     if self._stale:
                         break
-            except ValueError as error:  # such as a network without ReLUs, for Guided Backprop
+            except Exception as error:  # a network without ReLUs, for Guided Backprop; no memory left: nobody else would say so
                 self._tell(str(error), bad=True)
 
     def _draw(self, view: View, began: float) -> None:
@@ -321,8 +321,11 @@ class Explorer(Still):
 
     async def _measure_all(self, state: State) -> None:
         self._measure.description, self._measure.disabled = "measuring …", True
+        copies = explore.copied(self.study, state)
         try:
-            await asyncio.to_thread(explore.measure, self.study, state)  # the sliders go on
+            await asyncio.to_thread(explore.measure, self.study, state, copies)  # the sliders go on
+        except Exception as error:  # such as a disk that is full: in a thread nobody else would say so
+            self._tell(f"Nothing was measured: {error}", bad=True)
         finally:
             self._measure.description, self._measure.disabled = "measure now", False
         self._ask()
@@ -333,9 +336,12 @@ class Explorer(Still):
         files = {kind: plots.rendered(figure, kind, caption=caption) for kind in ("svg", "png")}
         files["csv"] = pd.DataFrame([explore.row(self.study, self.state)]).to_csv(index=False).encode()
         folder, name = home() / "results" / "explore", f"explore-{file_name(self.state)}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, content in files.items():
-            (folder / f"{name}.{kind}").write_bytes(content)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for kind, content in files.items():
+                (folder / f"{name}.{kind}").write_bytes(content)
+        except OSError as error:
+            self._tell(f"The files were not kept in {folder}: {error}", bad=True)
         kinds = {"svg": "image/svg+xml", "png": "image/png", "csv": "text/csv"}
         links = " · ".join(
             f'<a download="{name}.{kind}" href="data:{kinds[kind]};base64,{base64.b64encode(content).decode()}">{kind.upper()}</a>'
@@ -532,6 +538,8 @@ class Comparison(Still):
 
     def table(self) -> pd.DataFrame:
         """A row a network, sorted as the panel is: accuracy (shares) on clean images and under attack, from its card; at the slider's level."""
+        if self._drawn is None:
+            return pd.DataFrame(columns=COLUMNS)
         at = self.rows[self.rows.level == self._level.value].set_index("model")
         names = [name for name in self.study.settings.models if name in at.index]
         metrics = {name: self.study.cards[name]["metrics"] for name in names}
@@ -543,6 +551,8 @@ class Comparison(Still):
 
     def still(self) -> bytes:
         name, level = self._which.value, self._level.value
+        if self._drawn is None:
+            return plots.rendered(plots.words("No network was measured under this yet."), "png")
         caption = f"Accuracy on correctly classified images of all networks, with 95 % bands; the line points at {level:g}."
         return bytes(self.study.figure(self._figure(mark=level), f"all-{name.replace('_', '-')}", caption).data)
 

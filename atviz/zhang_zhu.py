@@ -56,8 +56,8 @@ def table(study: Notebook, number: int, *, levels: Sequence[float] = (), radius:
     ``levels`` of saturation, or k of shuffling; default the paper's levels, and every k up to 8 that divides the side.
 
     Columns: ``model``, ``setting``, ``measure`` (``top1`` or ``acc_on_correct``), ``n`` (images that the share is of), ``value``,
-    ``ci_low``, ``ci_high`` (95 %, Wilson), ``paper`` (the paper's own value where the data set is the paper's, else missing),
-    ``slip`` (what is known to be wrong with the paper's).
+    ``ci_low``, ``ci_high`` (95 %, Wilson), ``top1`` (accuracy over all test images at the same setting), ``paper`` (the paper's own
+    value where the data set is the paper's, else missing), ``slip`` (what is known to be wrong with the paper's).
 
     Raises:
         ValueError: a number that is not 1 to 8.
@@ -77,29 +77,36 @@ def table(study: Notebook, number: int, *, levels: Sequence[float] = (), radius:
     return frame.assign(paper=[value / 100 for value, _ in looked], slip=[slip for _, slip in looked])
 
 
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `table` for reading: models down, settings across, percentages.
+def readable(rows: pd.DataFrame, *, top1: bool = False) -> pd.DataFrame:
+    """The rows of `table` for reading: models down, settings across, percentages with their 95 % intervals in brackets, and
+    ± the standard deviation over several runs.
 
-    Where the paper has a number it stands in parentheses, with a † if it is a known slip; elsewhere the 95 % interval in brackets.
+    Where the paper has a number it stands in parentheses, with a † if it is a known slip. The first column, ``n correct``, is the number
+    of images that a share of those classified correctly is of. With ``top1`` the cells are the accuracy over all images instead.
     """
-    cells = [_cell(row) for row in rows.to_dict("records")]
+    models, settings = list(dict.fromkeys(rows.model)), list(dict.fromkeys(rows.setting))
+    cells = [f"{100 * value:.1f}" for value in rows.top1] if top1 else [_cell(row) for row in rows.to_dict("records")]
     wide = rows.assign(cell=cells).pivot(index="model", columns="setting", values="cell")
-    return (
-        wide.reindex(index=list(dict.fromkeys(rows.model)), columns=list(dict.fromkeys(rows.setting))).fillna("–").rename_axis(None, axis=1)
-    )
+    wide = wide.reindex(index=models, columns=settings).fillna("–").rename_axis(None, axis=1)
+    of_correct = rows[rows.measure.isin(["acc_on_correct", "defense_success"])].groupby("model").n.first()
+    if len(of_correct) and not top1:
+        wide.insert(0, "n correct", [f"{of_correct[name]:,}" for name in models])
+    return wide
 
 
 def _cell(row: dict[Hashable, Any]) -> str:
-    if pd.isna(row["paper"]):
-        return f"{100 * row['value']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
-    return f"{100 * row['value']:.1f} ({100 * row['paper']:.2f}{'†' if row['slip'] else ''})"
+    over_runs, in_paper = (f" ± {100 * row[sd]:.2f}" if pd.notna(row.get(sd)) else "" for sd in ("sd", "paper_sd"))
+    own = f"{100 * row['value']:.1f}{over_runs} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+    return own if pd.isna(row["paper"]) else f"{own} ({100 * row['paper']:.2f}{in_paper}{'†' if row['slip'] else ''})"
 
 
 def _same(number: int) -> tuple[int, ...]:
     return next((group for group in ((4, 5, 6), (7, 8)) if number in group), (number,))
 
 
-def _row(model: str, setting: str, in_paper: str, measure: str, n: int, value: float, low: float, high: float) -> dict[str, Any]:
+def _row(
+    model: str, setting: str, in_paper: str, measure: str, n: int, value: float, low: float, high: float, top1: float | None = None
+) -> dict[str, Any]:
     return {
         "model": model,
         "setting": setting,
@@ -109,6 +116,7 @@ def _row(model: str, setting: str, in_paper: str, measure: str, n: int, value: f
         "value": value,
         "ci_low": low,
         "ci_high": high,
+        "top1": value if top1 is None else top1,
     }
 
 
@@ -134,6 +142,7 @@ def _distorted(study: Notebook, wanted: evaluate.Distortions, words: Callable[[s
             row["acc_on_correct"],
             row["ci_low"],
             row["ci_high"],
+            row["top1"],
         )
         for name in study.settings.models
         for row in rows
@@ -228,7 +237,7 @@ def _figure_1(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, s
     rows = [(title, [version[i] for version in shown.values()]) for i, title in enumerate(titles)]
     caption = (
         f"Figure 1. Images and what is made of them: saturated to level {LEVELS[-1]:g}, stylized, cut into k × k patches and shuffled, low- and "
-        f"high-pass filtered (radius {r:g}; the latter around mid-grey), a tenth of the Fourier modes removed."
+        f"high-pass filtered (radius {r:g}; the latter around mid-gray), a tenth of the Fourier modes removed."
     )
     return plots.image_grid(rows, list(shown)), "figure-1", caption
 
@@ -256,7 +265,7 @@ def _figure_3(study: Notebook, *, images: int, **others: Any) -> tuple[Figure, s
     painter = study.stylizer
     styles = painter.styles[:8].to(x)
     painted = [painter.paint(x, torch.full((len(x),), i)) for i in range(len(styles))]
-    swatches = styles if x.shape[1] == 3 else styles.mean(1, keepdim=True)  # grey images come out grey
+    swatches = styles if x.shape[1] == 3 else styles.mean(1, keepdim=True)  # gray images come out gray
     rows: list[tuple[str, Sequence[Tensor]]] = [("style", [torch.ones_like(x[0]), *swatches])]
     rows += [(title, [x[i], *(p[i] for p in painted)]) for i, title in enumerate(titles)]
     caption = f"Figure 3. Images (left) in the style of each texture above them, by AdaIN with α = {painter.alpha:g}."

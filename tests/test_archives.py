@@ -88,7 +88,7 @@ def test_a_partial_copy_has_the_classes_that_are_there(tiny):
     assert dict(zip(levels(test), test.y.tolist(), strict=True)) == {110: 1, 120: 0, 140: 1}
 
 
-def test_a_grey_jpeg_becomes_rgb(tiny):
+def test_a_gray_jpeg_becomes_rgb(tiny):
     write(tiny / "train" / "n01" / "images" / "n01_0.JPEG", picture(100, mode="L"))
     x = data.load(f"tiny-imagenet:{tiny}").x[0]
     assert x.shape == (3, 16, 16) and (x.int() - 100).abs().max() <= 1

@@ -328,7 +328,7 @@ def test_uploads_are_shown_or_refused_in_a_sentence(desk, study):
     uploaded(desk, "heavy.png", encoded("L", (8, 8), 0) + bytes(12 * 2**20))
     desk.wait_for_selector(".bad:has-text('it must have at most 8')")
     uploaded(desk, "clear.png", encoded("RGBA", (40, 30), (200, 10, 10, 128)))
-    desk.wait_for_selector("text=transparency shown on white; grey made from color")
+    desk.wait_for_selector("text=transparency shown on white; gray made from color")
     desk.wait_for_function(f"{DRAWN}.includes('upload-')")
     check(desk, study, settle(desk))
     assert desk.locator(".atviz-bar.true").count() == 0

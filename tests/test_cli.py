@@ -57,9 +57,19 @@ def test_evaluate_prints_the_sweep(trained_folder):
     assert second.split(",")[2] == "1024.0"
 
 
+def test_evaluate_refuses_images_that_the_network_was_not_trained_for(trained_folder):
+    done = runner.invoke(app, ["evaluate", str(trained_folder), "--distortion", "saturate", "--levels", "2", "--dataset", "shapetex"])
+    assert done.exit_code == 2
+    assert (
+        "have 3 channels and 8 classes, disc the first" in done.output
+        and "trained on fashion, with 1 channels and 10 classes" in done.output
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["run", "--adain", "a,b,c"], "adain is 'a,b,c'; it must be small, a folder, or two files"),
         (["train", "nrmal"], "did you mean 'normal'"),
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "4"], "there is no checkpoint in nowhere"),
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "four"], "write numbers by commas"),

@@ -137,7 +137,7 @@ def test_saturate_stays_in_range_in_order_and_symmetric(level, values):
     torch.testing.assert_close(saturate(1 - x, level), 1 - y, atol=1e-6, rtol=0)
 
 
-def test_saturate_moves_away_from_grey_as_the_level_rises():
+def test_saturate_moves_away_from_gray_as_the_level_rises():
     x = images(1, 1, 8, 8)
     contrast = [float((saturate(x, level) - 0.5).abs().mean()) for level in [0, *LEVELS, math.inf]]
     assert contrast == sorted(contrast) and len(set(contrast)) == len(contrast)
@@ -240,6 +240,17 @@ def test_low_and_high_add_up_and_filter_once(size, radius, seed):
     torch.testing.assert_close(low + high, x)
     torch.testing.assert_close(low_pass(low, radius), low)
     torch.testing.assert_close(high_pass(low, radius), torch.zeros_like(x), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("distort", [partial(low_pass, radius=5), partial(high_pass, radius=5), partial(random_modes, p=0.5)])
+def test_fourier_filters_clip_on_request_alone(distort):
+    x = torch.zeros(2, 3, 16, 16)
+    x[..., 4:12, 4:12] = 1  # an edge rings
+    draw = {"generator": torch.Generator().manual_seed(0)} if distort.func is random_modes else {}
+    free = distort(x, **draw)
+    draw = {name: generator.manual_seed(0) for name, generator in draw.items()}
+    assert free.min() < 0
+    assert torch.equal(distort(x, clip=True, **draw), free.clamp(0, 1))
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -338,8 +338,8 @@ def test_stored_cells_are_keyed_by_what_they_depend_on(tmp_path, trained, images
     assert computed({"m": trained}, images, both, seed=1) == 1  # only what is drawn depends on the seed
     assert computed({"m": trained}, images, both | {"saturate": [4, 8]}) == 1
     assert computed({"m": trained}, images[:100], both) == 3
-    relabelled = Images(images.x, (images.y + 1) % 10, images.classes)
-    assert computed({"m": trained}, relabelled, both) == 3
+    relabeled = Images(images.x, (images.y + 1) % 10, images.classes)
+    assert computed({"m": trained}, relabeled, both) == 3
     with torch.no_grad():
         next(trained.parameters()).view(-1)[0] += 1e-3
     assert computed({"m": trained}, images, both) == 3

@@ -38,7 +38,7 @@ states = st.builds(
     models=st.sampled_from([(), MODELS, ("normal", "underfit")]),
     style=st.sampled_from(["", "drawn", "3"]),
     alpha=st.floats(0, 1),
-    saturation=st.floats(0, 2000),
+    saturation=st.floats(0, 2000) | st.just(float("inf")),
     blur=st.floats(0, 5),
     median=st.integers(0, 5),
     low=st.none() | st.floats(0, 20),
@@ -215,7 +215,7 @@ def image_bytes(array, kind="PNG", **options):
 def test_an_upload_is_shown_without_a_true_class(study):
     rng = np.random.default_rng(0)
     name, changes = explore.keep_upload(image_bytes(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)), study.test_images.shape)
-    assert "grey made from color" in changes
+    assert "gray made from color" in changes
     assert "70 × 50" in changes
     view = explore.explore(study, State(image=name, models=MODELS))
     assert view.image.shape == (1, 1, 28, 28)

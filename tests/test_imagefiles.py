@@ -45,7 +45,7 @@ def load(folder, split="train", **options):
 # --- one file
 
 
-def test_16_bit_grey_is_scaled(tmp_path):
+def test_16_bit_gray_is_scaled(tmp_path):
     wide = np.array([[0, 128, 257, 1000], [32768, 40000, 65534, 65535]], dtype=np.uint16)
     found = imagefiles.decode(write(tmp_path / "wide.png", wide))
     assert np.abs(found.astype(float) - wide[..., None] / 257).max() <= 0.5
@@ -71,7 +71,7 @@ def test_transparency_is_composited_on_white(tmp_path_factory, alpha, color):
     assert np.abs(found[0, 0] - expected).max() <= 1
 
 
-def test_grey_with_alpha_is_composited(tmp_path):
+def test_gray_with_alpha_is_composited(tmp_path):
     found = imagefiles.decode(write(tmp_path / "la.png", np.array([[[0, 0], [0, 255], [100, 128]]], dtype=np.uint8)))[0]
     assert found[0].tolist() == [255] * 3 and found[1].tolist() == [0] * 3
     assert np.abs(found[2].astype(int) - 177).max() <= 1
@@ -93,9 +93,9 @@ def test_palette_becomes_its_colors(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pgm"])
-def test_grey_becomes_rgb(tmp_path, suffix):
-    grey = pixels(5, 7, c=1)[..., 0]
-    assert np.array_equal(imagefiles.decode(write(tmp_path / f"grey{suffix}", grey)), np.stack([grey] * 3, -1))
+def test_gray_becomes_rgb(tmp_path, suffix):
+    gray = pixels(5, 7, c=1)[..., 0]
+    assert np.array_equal(imagefiles.decode(write(tmp_path / f"gray{suffix}", gray)), np.stack([gray] * 3, -1))
 
 
 def test_bilevel_becomes_black_and_white(tmp_path):
@@ -209,7 +209,7 @@ def test_image_suffixes_are_known_in_any_case(folder, name):
 
 
 def test_other_files_are_passed_over(folder):
-    (folder / "train" / "cat" / "notes.txt").write_text("the cat is grey")
+    (folder / "train" / "cat" / "notes.txt").write_text("the cat is gray")
     (folder / "train" / "README").write_text("cats and dogs")
     (folder / "train" / "cat" / "Thumbs.db").write_bytes(b"\0")
     assert load(folder).y.tolist() == [0, 0, 0, 1, 1, 1]
@@ -307,7 +307,7 @@ def test_flat_val_of_tiny_imagenet_is_refused(tiny_imagenet):
         load(tiny_imagenet, "test")
 
 
-def test_unlabelled_test_images_of_tiny_imagenet_are_refused(tiny_imagenet):
+def test_unlabeled_test_images_of_tiny_imagenet_are_refused(tiny_imagenet):
     # test/images/*.JPEG have no labels: read as a class they would give an accuracy of 0
     write(tiny_imagenet / "test" / "images" / "test_0.JPEG")
     with pytest.raises(ValueError, match="Tiny ImageNet"):
@@ -416,13 +416,13 @@ def test_an_upload_is_brought_to_the_shape_as_pillow_does_it():
     found, said = imagefiles.decode_upload(encoded(array), (1, 28, 20))
     want = ImageOps.fit(Image.fromarray(array), (20, 28), Image.Resampling.BILINEAR).convert("L")
     np.testing.assert_array_equal(found[0], np.asarray(want))
-    assert said == "brought from 90 × 40 to 20 × 28 pixels; grey made from color"
+    assert said == "brought from 90 × 40 to 20 × 28 pixels; gray made from color"
 
 
-def test_grey_and_transparent_uploads_say_what_was_made_of_them():
-    grey, said = imagefiles.decode_upload(encoded(pixels()[..., 0]), (3, 6, 6))
-    assert said == "grey repeated in three channels"
-    assert (grey == grey[:1]).all()
+def test_gray_and_transparent_uploads_say_what_was_made_of_them():
+    gray, said = imagefiles.decode_upload(encoded(pixels()[..., 0]), (3, 6, 6))
+    assert said == "gray repeated in three channels"
+    assert (gray == gray[:1]).all()
     clear = np.dstack([pixels(), np.zeros((6, 6), np.uint8)])
     shown, said = imagefiles.decode_upload(encoded(clear), (3, 6, 6))
     assert "transparency shown on white" in said

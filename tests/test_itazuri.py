@@ -52,7 +52,20 @@ def test_a_second_table_is_read(study):
     again.__dict__["models"] = study.models
     assert itazuri.table(again, 1).equals(first) and again.store.computed == 0 and again.store.read > 0
     shown = zhang_zhu.readable(first)
-    assert shown.shape == (2, 4) and shown.loc["normal", "top-1"].endswith("]")
+    assert shown.shape == (2, 5) and shown.loc["normal", "top-1"].endswith("]")
+
+
+def test_several_runs_are_averaged(study):
+    both = itazuri.table(study, 1, seeds=(0, 1))
+    runs = [itazuri.table(study, 1), itazuri.table(study, 1, seeds=(1,))]
+    assert both.value.tolist() == pytest.approx(np.mean([run.value for run in runs], axis=0))
+    assert both.sd.tolist() == pytest.approx(np.std([run.value for run in runs], axis=0, ddof=1))
+    assert (both.runs == 2).all() and (runs[1].runs == 1).all() and runs[1].sd.isna().all()
+    assert not runs[0].value.equals(runs[1].value)
+    assert ((both.ci_low <= both.value) & (both.value <= both.ci_high)).all()
+    assert " ± " in zhang_zhu.readable(both).loc["normal", "top-1"]
+    with pytest.raises(ValueError, match="each run must have another"):
+        itazuri.table(study, 1, seeds=(1, 1))
 
 
 def test_the_papers_own_values_stand_beside(study, monkeypatch):
@@ -160,6 +173,9 @@ def test_reversal_is_about_the_imagenet_mean_for_imagenet_and_else_about_the_ima
     own = itazuri.reversal(trio)
     assert own.keywords["mean"] == (round(float(trio.train_images.x.double().mean() / 255), 4),)
     assert itazuri.reversal(trio, [0.25]).keywords["mean"] == (0.25,)
+    shipped = Notebook(Settings(profile="zoo"))
+    assert itazuri.reversal(shipped).keywords["mean"] == itazuri.reversal(Notebook(Settings())).keywords["mean"]
+    assert "train_images" not in vars(shipped)  # the profile zoo needs none
     imagenet = SimpleNamespace(settings=SimpleNamespace(kind="imagenet"))
     assert itazuri.reversal(imagenet).keywords["mean"] == (0.485, 0.456, 0.406)
     with pytest.raises(ValueError, match="mean has 3 values for 1 channels"):

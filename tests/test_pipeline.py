@@ -68,7 +68,7 @@ def test_parameters_of_every_notebook_are_typed_literals():
     for path in pipeline.notebooks():
         found = pipeline.parameters(path)
         # the controls have images and networks of their own
-        wanted = {"profile", "out"} if path.stem == "00_controls" else pipeline.SHARED - pipeline.PAINTING
+        wanted = {"profile", "out"} if path.stem == "00_controls" else pipeline.SHARED - {"styles", "adain", "alpha"}
         assert wanted <= found.keys(), path.name
         pipeline.check_parameters({name: value for name, value in found.items() if name not in pipeline.SHARED}, [path])
 

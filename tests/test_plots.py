@@ -78,7 +78,7 @@ def test_differences_are_drawn_with_their_intervals():
     assert [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()] == [pytest.approx([5, 15]), pytest.approx([-30, -10])]
 
 
-def test_grey_and_color_images_and_values_outside_the_range_are_shown():
+def test_gray_and_color_images_and_values_outside_the_range_are_shown():
     for channels in (1, 3):
         figure = plots.image_grid([("row", 3 * torch.rand(2, channels, 6, 6) - 1)], ["a", "b"])
         shown = figure.axes[0].images[0].get_array()
@@ -103,7 +103,7 @@ def test_every_figure_can_be_written(rows, tmp_path):
         assert (tmp_path / f"{i}.png").stat().st_size > 2000
 
 
-def test_signed_maps_are_grey_at_zero_and_clipped_at_three_deviations():
+def test_signed_maps_are_gray_at_zero_and_clipped_at_three_deviations():
     maps = torch.randn(4, 3, 32, 32) * torch.tensor([1e-6, 1, 5, 1e6])[:, None, None, None]
     maps[:, :, 0, 0] = 0
     shown = plots.signed(maps)
@@ -188,12 +188,12 @@ def test_files_are_the_same_bytes_each_time_and_carry_their_caption(rows):
 
 
 @pytest.mark.parametrize("names", [recipes.PAPER_MODELS, list(checkpoints.zoo("fashion"))], ids=["paper", "embedded set"])
-def test_networks_of_one_study_are_told_apart_in_grey_by_marker_and_filling(names):
+def test_networks_of_one_study_are_told_apart_in_gray_by_marker_and_filling(names):
     assert len(names) >= 11
     assert len({(plots.look(name)["marker"], plots.look(name)["fillstyle"]) for name in names}) == len(names)
 
 
-def test_networks_side_by_side_are_told_apart_in_grey_by_marker_or_line():
+def test_networks_side_by_side_are_told_apart_in_gray_by_marker_or_line():
     kinds = ["normal", "underfit", "pgd-inf-8", "pgd-l2-1.2", "fgsm-8", "spatial"]
     assert len({(plots.look(k)["marker"], plots.look(k)["linestyle"]) for k in kinds}) == len(kinds)
 
@@ -348,3 +348,10 @@ def test_pairs_are_told_apart_from_single_networks_and_from_each_other():
     assert len({look["marker"] for look in looks.values()}) == 6
     assert looks["STD"]["color"] == looks["STD+STD"]["color"] == plots.look("normal")["color"]
     assert len({looks[name]["color"] for name in ("STD+STD", "ADV+ADV", "STD+ADV", "RND+RND")}) == 4
+
+
+def test_bars_of_different_kinds_are_told_apart_in_gray():
+    kinds = ["normal", "underfit", "pgd-inf-0.1", "pgd-l2-1.0", "fgsm-0.1", "spatial"]
+    rows = pd.DataFrame([{"model": k, "measure": "clean", "value": 0.5, "ci_low": 0.4, "ci_high": 0.6} for k in kinds])
+    bars = plots.accuracy_bars(rows).axes[0].patches
+    assert len({bar.get_hatch() for bar in bars}) == len(kinds)

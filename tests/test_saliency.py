@@ -239,14 +239,14 @@ def test_rank_correlation_of_each_row():
 
 
 def edges(x):
-    grey = x.double().mean(1).numpy()
-    return np.stack([np.hypot(*(scipy.ndimage.sobel(plane, axis, mode="nearest") for axis in (0, 1))) for plane in grey])
+    gray = x.double().mean(1).numpy()
+    return np.stack([np.hypot(*(scipy.ndimage.sobel(plane, axis, mode="nearest") for axis in (0, 1))) for plane in gray])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 @pytest.mark.parametrize("size", [(8, 8), (5, 12), (28, 28)])
 def test_edge_agreement_against_scipy(channels, size):
-    # few grey levels, sums exact in single precision: ties are ties for both
+    # few gray levels, sums exact in single precision: ties are ties for both
     x = (images(4, channels, *size) * 4).round() / 4
     maps = torch.randn(4, 3, *size, generator=seeded(5)) + 0.5 * torch.from_numpy(edges(x))[:, None]
     magnitudes = maps.abs().sum(1).flatten(1)
@@ -264,9 +264,9 @@ def test_edges_agree_with_themselves(fashion):
     assert saliency.edge_agreement(1 / (1 + maps), x).max() < -0.98
 
 
-@pytest.mark.parametrize("grey", [0, 0.1, 0.3, 1 / 3, 0.7, 1])
-def test_edge_agreement_without_edges_is_zero(grey):
-    flat, busy = torch.full((2, 3, 9, 7), grey), images(2, 3, 9, 7)
+@pytest.mark.parametrize("gray", [0, 0.1, 0.3, 1 / 3, 0.7, 1])
+def test_edge_agreement_without_edges_is_zero(gray):
+    flat, busy = torch.full((2, 3, 9, 7), gray), images(2, 3, 9, 7)
     assert saliency.edge_agreement(busy, flat).tolist() == [0, 0]
     assert saliency.edge_agreement(flat, busy).tolist() == [0, 0]
 

@@ -101,6 +101,15 @@ def test_the_model_is_left_bit_identical(batch, method):
     assert torch.equal(model.eval()(batch[0]), before)
 
 
+def test_a_relu_that_has_a_forward_of_its_own_keeps_it(batch):
+    model = models.build("small-w4", num_classes=4, image_size=8).eval()
+    relu = next(m for m in model.modules() if isinstance(m, nn.ReLU))
+    plain = saliency.guided_backprop(model, *batch)
+    relu.forward = own = lambda x: x.clamp(min=0)
+    assert torch.equal(saliency.guided_backprop(model, *batch), plain)
+    assert relu.forward is own
+
+
 @pytest.mark.parametrize("method", saliency.METHODS)
 def test_the_model_is_left_alone_when_it_fails(batch, method, untouched):
     model = models.build("small-w4", num_classes=4, image_size=8).train()

@@ -77,14 +77,14 @@ def small_pair():
 # --- AdaIN
 
 
-def test_toned_styles_are_grey_and_have_the_image_s_tones():
+def test_toned_styles_are_gray_and_have_the_image_s_tones():
     content, style = 0.4 + 0.2 * images(5, 1), images(5, h=20, w=33, seed=1)
     toned = stylize.toned(style, content)
     assert toned.shape == (5, 1, 20, 33)
     np.testing.assert_allclose(toned.mean((2, 3)), content.mean((2, 3)), atol=1e-5)
     np.testing.assert_allclose(toned.std((2, 3), correction=0), content.std((2, 3), correction=0), atol=1e-5)
-    grey = style.mean(1).flatten(1)
-    assert all(np.corrcoef(a, b)[0, 1] > 0.9999 for a, b in zip(toned.flatten(1).numpy(), grey.numpy(), strict=True))
+    gray = style.mean(1).flatten(1)
+    assert all(np.corrcoef(a, b)[0, 1] > 0.9999 for a, b in zip(toned.flatten(1).numpy(), gray.numpy(), strict=True))
     harsh = stylize.toned(style, (content > 0.5).float())
     assert harsh.min() == 0 and harsh.max() == 1  # clamped
 
@@ -154,11 +154,11 @@ def test_any_size_gives_that_size(pair, size, channels):
     assert y.min() >= 0 and y.max() <= 1
 
 
-def test_grey_is_the_mean_of_the_repeated_image(small_pair):
-    network, grey, style = AdaIN(*small_pair), images(2, 1), images(2, 1, seed=1)
+def test_gray_is_the_mean_of_the_repeated_image(small_pair):
+    network, gray, style = AdaIN(*small_pair), images(2, 1), images(2, 1, seed=1)
     with torch.no_grad():
-        colored = network(grey.expand(-1, 3, -1, -1), style.expand(-1, 3, -1, -1))
-        assert torch.allclose(network(grey, style), colored.mean(1, keepdim=True))
+        colored = network(gray.expand(-1, 3, -1, -1), style.expand(-1, 3, -1, -1))
+        assert torch.allclose(network(gray, style), colored.mean(1, keepdim=True))
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), float("inf")])
@@ -275,7 +275,7 @@ def test_procedural_styles_are_the_seed_s():
     assert torch.equal(styles[:7], stylize.procedural(7, size=28, seed=4))
     assert not torch.equal(styles, stylize.procedural(12, size=28, seed=5))
     assert torch.equal(styles * 255, (styles * 255).round())
-    # every one is a texture, also in grey, and no two are alike
+    # every one is a texture, also in gray, and no two are alike
     assert styles.mean(1).std((1, 2)).min() > 0.02
     assert len(torch.unique(styles.flatten(1), dim=0)) == 12
 
@@ -304,7 +304,7 @@ def test_a_folder_of_styles(tmp_path):
         stylize.load_styles(tmp_path, size=16)
     (tmp_path / "a").mkdir()
     Image.new("RGB", (40, 20), (255, 0, 51)).save(tmp_path / "b.png")
-    Image.new("L", (10, 30), 102).save(tmp_path / "a" / "grey.png")
+    Image.new("L", (10, 30), 102).save(tmp_path / "a" / "gray.png")
     styles = stylize.load_styles(tmp_path, size=16)
     assert styles.shape == (2, 3, 16, 16)
     assert torch.allclose(styles.mean((2, 3)), torch.tensor([[0.4, 0.4, 0.4], [1.0, 0.0, 0.2]]))
@@ -338,7 +338,7 @@ def test_each_image_is_stylized_by_the_style_chosen_for_it(small_pair, monkeypat
     assert network.training
 
 
-def test_grey_images_get_their_style_in_their_own_tones(small_pair, monkeypatch):
+def test_gray_images_get_their_style_in_their_own_tones(small_pair, monkeypatch):
     network, styles, x = AdaIN(*small_pair), stylize.procedural(10, size=20), images(9, 1) ** 3
     monkeypatch.setattr(stylize, "CHUNK", 2 * 28 * 28)
     distort = Stylizer(network, styles, 0.7)
@@ -393,15 +393,15 @@ def test_a_few_steps_lower_the_loss(fashion):
     assert decoder_(encoder(images(1))).shape == (1, 3, 28, 28)
 
 
-def test_a_decoder_for_grey_images_is_trained_with_toned_styles(fashion):
+def test_a_decoder_for_gray_images_is_trained_with_toned_styles(fashion):
     encoder, given = stylize_encoder.small_encoder(), []
     encoder[0].register_forward_pre_hook(lambda _, args: given.append(args[0]))
     stylize_train.train_decoder(encoder, fashion, stylize.procedural(20, size=28), steps=3, batch=32)
     for style, content in [(given[i][8:], given[i + 1][8:]) for i in (0, 3, 6)]:  # the first quarter is stylized by itself
-        grey = (content == content[:, :1]).flatten(1).all(1)
-        assert 0 < grey.sum() < len(grey)
-        assert torch.equal((style == style[:, :1]).flatten(1).all(1), grey)
-        assert (style[grey].mean((1, 2, 3)) - content[grey].mean((1, 2, 3))).abs().mean() < 0.05  # not 0: clamped
+        gray = (content == content[:, :1]).flatten(1).all(1)
+        assert 0 < gray.sum() < len(gray)
+        assert torch.equal((style == style[:, :1]).flatten(1).all(1), gray)
+        assert (style[gray].mean((1, 2, 3)) - content[gray].mean((1, 2, 3))).abs().mean() < 0.05  # not 0: clamped
 
 
 def test_painted_images_keep_their_outline(fashion):
@@ -436,9 +436,13 @@ def test_the_command_trains_a_pair_that_loads(tmp_path, monkeypatch):
         (["--encoder", "/nowhere.pth"], "no weights at"),
         (["--steps", "0"], "steps is 0"),
         (["--dataset", "fashon"], "did you mean 'fashion'"),
+        (["--encoder", "decoder.pth"], "decoder.pth begins with 4 channels; an encoder takes the 3 of an image"),
+        (["--size", "2"], "images are 2×2 pixels; this encoder needs at least"),
     ],
 )
-def test_the_command_refuses_in_a_sentence(tmp_path, arguments, message):
+def test_the_command_refuses_in_a_sentence(tmp_path, monkeypatch, small_pair, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    torch.save(small_pair[1].state_dict(), "decoder.pth")
     done = CliRunner().invoke(app, ["stylize", "train", "--train-limit", "50", *arguments, "--out", str(tmp_path / "pair")])
     assert done.exit_code == 2
     assert message in done.output

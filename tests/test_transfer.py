@@ -189,15 +189,15 @@ def test_what_cannot_be_transferred_is_refused_before_any_work(trunks, images, c
         transfer.transfer(given, images[0], test, QUICK, **change)
 
 
-def test_grey_images_for_color_networks_and_the_reverse(images, fabric):
-    grey = images[0]
-    color = transfer.recolored(grey, 3)
-    assert torch.equal(color.x, grey.x.repeat(1, 3, 1, 1))
-    assert (transfer.recolored(color, 1).x.int() - grey.x.int()).abs().max() <= 1  # the luma's weights sum to 0.9999
+def test_gray_images_for_color_networks_and_the_reverse(images, fabric):
+    gray = images[0]
+    color = transfer.recolored(gray, 3)
+    assert torch.equal(color.x, gray.x.repeat(1, 3, 1, 1))
+    assert (transfer.recolored(color, 1).x.int() - gray.x.int()).abs().max() <= 1  # the luma's weights sum to 0.9999
     red = data.Images(torch.tensor([200, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1), torch.tensor([0]), ["red"])
     assert transfer.recolored(red, 1).x.item() == pytest.approx(0.299 * 200, abs=1)
     with pytest.raises(ValueError, match="has 1 channels and the network takes 4; only 1 and 3"):
-        transfer.recolored(grey, 4)
+        transfer.recolored(gray, 4)
     colored = {"STD": [network(1, channels=3), network(2, channels=3)]}
     assert transfer.transfer(colored, *images, QUICK, runs=1, fabric=fabric).outcomes["STD"].shape == (1, 50)
 
@@ -242,7 +242,14 @@ def test_what_a_profile_and_the_settings_ask_for():
     mine = transfer.task(study.Settings("shapetex"), runs=5, target_limit=100, tune_epochs=6, frozen=True)
     assert (mine.target, mine.effort.runs, mine.effort.limit) == ("fashion", 5, 100)
     assert (mine.recipe.epochs, mine.recipe.milestones, mine.recipe.augment) == (6, (2, 4), None)
-    assert transfer.task(study.Settings(profile="zoo")).source.profile == "quick"
+
+
+def test_the_zoo_fine_tunes_what_ships(monkeypatch):
+    monkeypatch.setattr(train, "fit", lambda *_, **__: pytest.fail("trained"))
+    for dataset in ("fashion", "folder:cifar10"):
+        task = transfer.task(study.Settings(dataset, "zoo"))
+        assert (task.source.dataset, task.target, task.source.profile) == ("fashion-odd", "fashion-even", "quick")
+        assert {kind: len(networks) for kind, networks in transfer.sources(task.source).items()} == {"STD": 2, "ADV": 2, "RND": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The panels without a browser: what they say, refuse and leave behind."""
 
+import asyncio
 import base64
 import io
 import os
@@ -151,7 +152,7 @@ def test_a_bad_upload_is_a_sentence(panel, content, said):
 @pytest.mark.parametrize(
     "content",
     [file("L", (28, 28), 90), file("RGBA", (60, 50), (9, 99, 200, 40)), file("RGB", (300, 20), (5, 60, 7), "JPEG")],
-    ids=["grey", "transparent", "jpeg"],
+    ids=["gray", "transparent", "jpeg"],
 )
 def test_a_good_upload_is_shown_and_said(panel, content):
     panel._upload.value = (
@@ -215,6 +216,19 @@ def test_comparison_marks_sorts_and_reads(study):
     assert panel._plot.value.count("atviz-mark") == 1
     panel._which.value = "patch_shuffle"  # of which nothing was measured
     assert "No network was measured" in panel._plot.value
+    assert panel.table().empty
+    with Image.open(io.BytesIO(base64.b64decode(panel._repr_mimebundle_()["image/png"]))) as picture:
+        assert picture.width > 500
+
+
+def test_measuring_that_fails_is_told(panel, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(explore, "measure", fail)
+    asyncio.run(panel._measure_all(panel.state))
+    assert "Nothing was measured: no space left on device" in panel._notice.value
+    assert panel._measure.description == "measure now" and not panel._measure.disabled
 
 
 def test_one_network_keeps_its_color_everywhere(panel, study):

@@ -47,8 +47,14 @@ def test_every_table_has_a_row_for_each_network_and_setting(study, number):
     assert ((rows.ci_low <= rows.value) & (rows.value <= rows.ci_high)).all()
     assert rows.paper.isna().all() and (rows.slip == "").all()  # the paper has no such data set
     shown = zhang_zhu.readable(rows)
-    assert list(shown.index) == list(MODELS) and shown.shape[1] == settings
+    assert list(shown.index) == list(MODELS)
+    if number > 1:  # shares of the images that a network classifies correctly: of how many is said
+        right = study.outcomes({}).clean
+        assert shown.pop("n correct").tolist() == [f"{right[name].sum():,}" for name in MODELS]
+    assert shown.shape[1] == settings
     assert all(re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", cell) for cell in shown.to_numpy().ravel())
+    over_all = zhang_zhu.readable(rows, top1=True)
+    assert over_all.shape == shown.shape and all(re.fullmatch(r"\d+\.\d", cell) for cell in over_all.to_numpy().ravel())
 
 
 def test_tables_hold_what_is_measured(study):
@@ -62,6 +68,7 @@ def test_tables_hold_what_is_measured(study):
         for name in MODELS:
             clean = right.clean[name]
             row = rows.loc[(name, setting)]
+            assert row.top1 == right.distorted[name, *key].mean()
             assert row.n == clean.sum() and row.value == pytest.approx((clean & right.distorted[name, *key]).sum() / clean.sum())
     first = zhang_zhu.table(study, 1)
     for name, measured in study.robustness().items():
@@ -81,8 +88,8 @@ def test_the_papers_own_values_stand_beside_with_their_slips(monkeypatch):
     assert found.paper["pgd-inf-8", "64"] == pytest.approx(0.5898)
     assert found.slip["pgd-inf-8", "64"] == "non-monotone"
     shown = zhang_zhu.readable(rows)
-    assert shown.loc["normal", "0.25"].endswith("(27.36)")
-    assert shown.loc["pgd-inf-8", "64"].endswith("(58.98†)")
+    assert re.fullmatch(r"\d+\.\d \[\d+\.\d, \d+\.\d\] \(27\.36\)", shown.loc["normal", "0.25"])
+    assert shown.loc["pgd-inf-8", "64"].endswith("] (58.98†)")
     robust = zhang_zhu.table(study, 1)
     assert robust.paper.notna().tolist() == [True, False] * 2  # eps 0.1 is not the paper's attack
 
