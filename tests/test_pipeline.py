@@ -229,7 +229,7 @@ def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke
     fill_readme(readme, smoke_run.parent, {"picture.png": "smoke/figures/04_saturate_2-figure-5.png"})
     text = readme.read_text()
     assert text.count("kept") == 2 and text.count("<!-- end -->") == 5
-    assert re.search(r"\| normal \|( \d+\.\d \[\d+\.\d, \d+\.\d\] \|){8}", text)
+    assert re.search(r"\| normal \| [\d,]+ \|( \d+\.\d \[\d+\.\d, \d+\.\d\] \|){8}", text)
     assert "| median-filtered once | higher | " in text
     assert "old" not in text
     assert "kept" in text
@@ -237,6 +237,15 @@ def test_the_readme_is_filled_from_the_findings_and_keeps_what_was_not_run(smoke
         for row in json.loads(path.read_text()):
             assert f"| {row['label']} | " in text
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_readme_lacks_no_table_and_no_figure():
+    readme = Path(__file__).parents[1] / "README.md"
+    text = readme.read_text()
+    blocks = re.findall(r"<!-- (?:findings|table|instruments): .+? -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert len(blocks) >= 10 and all(block.count("\n| ") >= 5 for block in blocks)
+    pictures = re.findall(r"!\[[^\]]+\]\((.+?)\)", text)
+    assert len(pictures) >= 10 and all((readme.parent / path).is_file() for path in pictures)
 
 
 def test_page_and_readme_mark_what_the_controls_distrust(tmp_path, monkeypatch):
