@@ -242,7 +242,9 @@ def readme() -> None:
         "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5",
         "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
         "zoo-similarity": "zoo-fashion/figures/02_saliency_8-similarity",
+        "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-10",
         "cifar-saturation": "zoo-cifar10/figures/04_saturate_2-figure-5",
+        "cifar-centroids": "zoo-cifar10/figures/08_layers_5-centroids",
         "explore": "browser/lab-light",
     }
     shown = {f"notebooks/figures/{name}.png": f"{source}.png" for name, source in figures.items()}
