@@ -358,7 +358,8 @@ def task(
     """What networks of ``settings`` are fine-tuned on; 0 and "" leave the choice to the profile and the data set.
 
     Without a ``target`` it is ``fashion``; of networks of ``fashion`` itself it is ``fashion-even`` for networks of ``fashion-odd``.
-    The profile ``zoo``, which trains no network, fine-tunes those of ``fashion`` that ship for this, whatever its data set.
+    The profile ``zoo``, which trains no network, fine-tunes those of ``fashion`` that ship for this, whatever its data set and
+    test limit.
 
     Raises:
         ValueError: an unknown target or join, one that shares images with the source, or a negative number.

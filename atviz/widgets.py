@@ -274,7 +274,7 @@ class Explorer(Still):
                     if self._stale:
                         break
             except Exception as error:  # a network without ReLUs, for Guided Backprop; no memory left: nobody else would say so
-                self._tell(str(error), bad=True)
+                self._tell(str(error) or type(error).__name__, bad=True)
 
     def _draw(self, view: View, began: float) -> None:
         state, classes = self.state, self.study.test_images.classes
@@ -321,8 +321,8 @@ class Explorer(Still):
 
     async def _measure_all(self, state: State) -> None:
         self._measure.description, self._measure.disabled = "measuring …", True
-        copies = explore.copied(self.study, state)
         try:
+            copies = explore.copied(self.study, state)  # here, where no map is being drawn
             await asyncio.to_thread(explore.measure, self.study, state, copies)  # the sliders go on
         except Exception as error:  # such as a disk that is full: in a thread nobody else would say so
             self._tell(f"Nothing was measured: {error}", bad=True)
@@ -336,19 +336,20 @@ class Explorer(Still):
         files = {kind: plots.rendered(figure, kind, caption=caption) for kind in ("svg", "png")}
         files["csv"] = pd.DataFrame([explore.row(self.study, self.state)]).to_csv(index=False).encode()
         folder, name = home() / "results" / "explore", f"explore-{file_name(self.state)}"
+        kept = "also in results/explore"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for kind, content in files.items():
                 (folder / f"{name}.{kind}").write_bytes(content)
         except OSError as error:
-            self._tell(f"The files were not kept in {folder}: {error}", bad=True)
+            kept = f"not in results/explore: {html.escape(str(error))}"
         kinds = {"svg": "image/svg+xml", "png": "image/png", "csv": "text/csv"}
         links = " · ".join(
             f'<a download="{name}.{kind}" href="data:{kinds[kind]};base64,{base64.b64encode(content).decode()}">{kind.upper()}</a>'
             for kind, content in files.items()
         )
         code = html.escape(explore.code(self.study, self.state))
-        self._files.value = f"{links} (also in results/explore)<pre style='font-size:11px;line-height:1.3'>{code}</pre>"
+        self._files.value = f"{links} ({kept})<pre style='font-size:11px;line-height:1.3'>{code}</pre>"
 
     def still(self) -> bytes:
         figure = explore.figure(self.study, self.state)

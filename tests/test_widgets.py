@@ -177,6 +177,14 @@ def test_saving_leaves_files_and_the_row(panel, study):
     assert "saturation" in (folder / f"{name}.csv").read_text().splitlines()[0]
 
 
+def test_a_figure_that_cannot_be_kept_is_still_offered(panel, monkeypatch, tmp_path):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    monkeypatch.setattr(widgets, "home", lambda: tmp_path)
+    panel._saved()
+    assert "not in results/explore" in panel._files.value
+    assert "data:image/svg+xml;base64," in panel._files.value
+
+
 @pytest.mark.parametrize("views", [True, False], ids=["as a kernel left it", "as atviz writes it"])
 def test_without_a_kernel_a_picture_stands_there(panel, views):
     bundle = panel._repr_mimebundle_()
