@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# threads that wait leave their core to others: on a busy machine a training is many times faster
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: run test notebooks readme lab clean
 
@@ -12,6 +14,7 @@ test: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
 
 # Executes the shipped notebooks in place; commit what changed.

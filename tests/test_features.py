@@ -196,8 +196,6 @@ def test_other_wrong_input_is_refused():
         features.first_layer(small(), shape=(28, 28))
     with pytest.raises(ValueError, match="Linear has no convolution"):
         features.convolutions(nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="both must be at least 1"):
-        features.layer_features(small(), shown=0)
     with pytest.raises(ValueError, match=r"not \(3, 3\)"):
         features.spectral_centroid(torch.rand(3, 3))
 
@@ -224,35 +222,3 @@ def test_centroid_of_white_noise_is_the_mean_radius_of_all_modes(size):
     drawn = features.spectral_centroid(torch.rand(400, 1, h, w))
     assert float(drawn.mean()) == pytest.approx(np.mean(radii), abs=4 * float(drawn.std()) / 20)
     assert float(drawn.std()) < 0.05 * np.mean(radii)
-
-
-def test_layer_features_are_kept_and_are_those_of_maximize(tmp_path):
-    model, store = small(), Store(tmp_path)
-    found = features.layer_features(model, filters=6, shown=2, steps=3, shape=(1, 12, 12), store=store)
-    assert list(found) == features.convolutions(model)
-    assert (store.computed, store.read) == (9, 0)
-    again = features.layer_features(model, filters=6, shown=2, steps=3, shape=(1, 12, 12), store=store)
-    assert (store.computed, store.read) == (9, 9)
-    for layer, f in found.items():
-        channels = model.get_submodule(layer).out_channels
-        assert len(set(f.filters)) == len(f.filters) == min(6, channels) and max(f.filters) < channels
-        images = features.maximize(model, layer, f.filters, steps=3, shape=(1, 12, 12))
-        assert f.centroids == pytest.approx(features.spectral_centroid(images).numpy())
-        assert f.images == pytest.approx(images[:2].numpy(), abs=0.5 / 255 + 1e-6)
-        assert again[layer].filters == f.filters and (again[layer].centroids == f.centroids).all()
-        assert torch.equal(again[layer].images, f.images)
-    fewer = features.layer_features(model, filters=2, shown=2, steps=3, shape=(1, 12, 12))
-    assert all(fewer[layer].filters == f.filters[:2] for layer, f in found.items())
-    other = features.layer_features(model, filters=6, shown=2, steps=3, seed=1, shape=(1, 12, 12), store=store)
-    assert store.computed == 18 and [f.filters for f in other.values()] != [f.filters for f in found.values()]
-
-
-def test_rows_are_means_over_filters_and_the_deeper_half_is_the_last_layers():
-    values = {"a": [0.0, 0.0], "b": [1.0, 3.0], "c": [5.0, 6.0, 10.0]}
-    layers = {name: features.Features([], np.array(v), torch.empty(0)) for name, v in values.items()}
-    rows = features.centroid_rows({"normal": layers, "other": {"a": layers["c"]}})
-    assert rows.value.tolist() == pytest.approx([0, 2, 7, 7])
-    assert rows.n.tolist() == [2, 2, 3, 3] and rows.flat.tolist() == [2, 0, 0, 0]
-    assert rows.ci_high[1] - 2 == pytest.approx(1.96 * 2**0.5 / 2**0.5, rel=1e-3)
-    assert features.deeper_half(layers).tolist() == [1, 3, 5, 6, 10]
-    assert features.deeper_half({k: layers[k] for k in "bc"}).tolist() == [5, 6, 10]

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from atviz import pipeline
+from atviz.app import pipeline
 
 NOTEBOOKS = pipeline.notebooks()
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,11 +55,13 @@ def test_no_machine_path_is_in_it(path):
 @each
 def test_it_ends_with_what_was_found(path, smoke_run):
     last = code_cells(smoke_run / "notebooks" / path.name)[-1]
-    assert last.outputs[-1]["data"]["text/markdown"].startswith("**Found.** ")
+    table, found, sentence = last.outputs[-1]["data"]["text/markdown"].rpartition("**Found.** ")
+    assert found and sentence[0].isupper()
     findings = json.loads((smoke_run / "findings" / f"{path.stem}.json").read_text())
     assert findings
     for row in findings:
-        assert row["label"] in last.outputs[-1]["data"]["text/markdown"]
+        assert f"| {row['label']} |" in table
+    assert findings[0]["label"].lower() in sentence.lower()
 
 
 @each
@@ -70,19 +72,8 @@ def test_smoke_copy_has_outputs_of_every_kind(path, smoke_run):
 
 def nbval(*paths: Path, config: Path) -> subprocess.CompletedProcess:
     sanitize = Path(__file__).with_name("nbval.cfg")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-c",
-        str(config),
-        "--nbval",
-        "--nbval-sanitize-with",
-        str(sanitize),
-        "-p",
-        "no:cacheprovider",
-        "-q",
-    ]
+    command = [sys.executable, "-m", "pytest", "-c", str(config), "--nbval", "--nbval-sanitize-with", str(sanitize)]
+    command += ["-p", "no:cacheprovider", "-q"]
     return subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, timeout=600, check=False)
 
 

@@ -1,0 +1,1 @@
+"""The command line, the pipeline over the notebooks, the report page, and serving."""

@@ -1,0 +1,219 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .subcommands import (
+    Arch,
+    Dataset,
+    Epochs,
+    Models,
+    Preset,
+    Profile,
+    Seed,
+    Size,
+    TestLimit,
+    TrainLimit,
+    TrainSteps,
+    Weights,
+    data_app,
+    models_app,
+    plainly,
+    stylize_app,
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  help="What does an adversarially trained network look at?")  # fmt: skip
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+app.add_typer(stylize_app, name="stylize")
+
+
+def _settings(dataset: str, models: str | None, **others: Any) -> Any:
+    from ..notebook import Settings
+
+    # notebooks run in a folder of their own
+    kind, _, path = dataset.partition(":")
+    if path:
+        dataset = f"{kind}:{Path(path).expanduser().resolve()}"
+    if others.get("weights") not in (None, "none", "imagenet"):
+        others["weights"] = str(Path(others["weights"]).expanduser().resolve())
+    names = tuple(m.strip() for m in (models or "").split(",") if m.strip())
+    return Settings(dataset=dataset, models=names or None, **others)
+
+
+@app.command()
+@plainly
+def run(
+    dataset: Dataset = "fashion", profile: Profile = "quick", models: Models = None, arch: Arch = None, seed: Seed = 0, size: Size = None,
+    train_limit: TrainLimit = None, test_limit: TestLimit = None, epochs: Epochs = None, train_steps: TrainSteps = None, weights: Weights = None,
+    preset: Preset = "paper",
+    styles: Annotated[str, typer.Option(help="procedural, or a folder of images")] = "procedural",
+    adain: Annotated[str, typer.Option(help="small (the one that ships), a folder, or ENCODER,DECODER: two files in the published layout")] = "small",
+    alpha: Annotated[float, typer.Option(help="how much of the style, 0 to 1")] = 1.0,
+    notebooks: Annotated[str, typer.Option(help="which, separated by commas: 04_saturate,shuffle …; default: all")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
+    name: Annotated[str, typer.Option(help="folder below results/; default: made from the settings")] = "",
+) -> None:  # fmt: skip
+    """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
+    given = dict(_assignment(text) for text in set_ or [])
+    from . import pipeline
+
+    chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
+    pipeline.check_parameters(given, chosen)
+    settings = _settings(
+        dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
+        train_steps=train_steps, preset=preset, weights=weights, styles=styles, adain=adain, alpha=alpha,
+    )  # fmt: skip
+    if name and Path(name).name != name:
+        raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
+    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name)
+    typer.echo(f"{folder / 'index.html'}")
+    if not good:
+        typer.echo("atviz: not every stage went well; the page says which in red", err=True)
+        raise typer.Exit(1)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set is {text!r}; write NAME=VALUE")
+    try:
+        return name.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name.strip(), value  # a string without quotes, such as 8/255; the check of types takes or refuses it
+
+
+@app.command()
+@plainly
+def train(
+    names: Annotated[list[str], typer.Argument(help="recipes: normal, pgd-inf-8, spatial …")],
+    dataset: Dataset = "fashion", profile: Profile = "quick", arch: Arch = None, seed: Seed = 0, size: Size = None,
+    train_limit: TrainLimit = None, test_limit: TestLimit = None, epochs: Epochs = None, train_steps: TrainSteps = None, weights: Weights = None,
+    preset: Preset = "paper",
+    accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
+    devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
+    num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
+    zoo: Annotated[bool, typer.Option("--zoo", help="also keep them in checkpoints/zoo, in half precision, with robust accuracy")] = False,
+) -> None:  # fmt: skip
+    """Train networks; those that are stored already are read."""
+    from ..evidence.zoo import publish
+    from ..training import Trainer, make_fabric, recipes
+
+    plan = _settings(
+        dataset, None, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
+        train_steps=train_steps, preset=preset, weights=weights,
+    )  # fmt: skip
+    fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    trainer = Trainer(plan, fabric=fabric)
+    for name in names:  # refuse a wrong name before training any
+        recipes.get(name)
+    for name in names:
+        network = trainer.obtain(name)
+        if fabric.is_global_zero:
+            folder = publish(network, plan) if zoo else trainer.folder(name)
+            typer.echo(f"{name}: clean accuracy {network.card['metrics']['clean']:.4f}, {folder}")
+
+
+@app.command()
+@plainly
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint's folder")],
+    distortion: Annotated[str, typer.Option(help="an instrument's name: saturate, patch_shuffle, low_pass …; `atviz instruments` lists all")],
+    levels: Annotated[str | None, typer.Option(help="separated by commas: 0.25,4,1024; default: the instrument's own")] = None,
+    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = None, test_limit: TestLimit = None,
+) -> None:  # fmt: skip
+    """Print a checkpoint's accuracy under a distortion, as CSV."""
+    try:
+        values = [float(level) for level in levels.split(",")] if levels else None
+    except ValueError as error:
+        raise ValueError(f"levels is {levels!r}; write numbers separated by commas, such as 0.25,4,1024") from error
+    from .. import data, evidence, models
+
+    network = models.load(checkpoint)
+    images = data.load(dataset, "test", size=size, limit=test_limit)
+    network.check_fits(images)
+    wanted = values or evidence.find(distortion).usable(images.shape)
+    if not wanted:
+        raise ValueError(f"{distortion} has no levels of its own; name some, such as --levels 4,8")
+    typer.echo(evidence.sweep({checkpoint.name: network.module}, images, {distortion: wanted}, seed=seed).to_csv(index=False), nl=False)
+
+
+@app.command()
+def instruments() -> None:
+    """List the instruments: the distortions and the numbers of saliency maps that are taken for signs of what a network uses."""
+    from ..evidence import INSTRUMENTS
+
+    for i in INSTRUMENTS:
+        levels = ", ".join(f"{level:g}" for level in i.levels)
+        typer.echo(f"{i.name:18} {i.reads:20} {i.axis}{': ' * bool(levels and i.axis)}{levels}".rstrip())
+
+
+@app.command()
+@plainly
+def explore(
+    serve: Annotated[bool, typer.Option("--serve", help="as a page without code, one kernel for each visitor")] = False,
+    port: Annotated[int, typer.Option(help="0: the server's own choice")] = 0,
+    browser: Annotated[bool, typer.Option(help="open it in a browser")] = True,
+    dataset: Annotated[str | None, typer.Option(help="as for run; default: the notebook's own")] = None,
+    profile: Annotated[str | None, typer.Option(help="as for run; default: the notebook's own, the networks that ship")] = None,
+    models: Annotated[str | None, typer.Option(help="recipes, separated by commas; default: the profile's")] = None,
+) -> None:
+    """Open 11_explore in JupyterLab or, with --serve, as a page; both on this machine alone, with a token."""
+    import os
+
+    from . import serve as server
+
+    if not 0 <= port < 65536:
+        raise ValueError(f"port is {port}; it must be at most 65535, or 0")
+    settings = _settings(dataset or "fashion", models, profile=profile or ("quick" if dataset else "zoo"))
+    given = {"dataset": settings.dataset, "profile": settings.profile, "models": list(settings.models or [])}
+    notebook = server.prepare({name: value for name, value in given.items() if value and (dataset or profile or models)})
+    command = server.command(notebook, page=serve, port=port, browser=browser)
+    os.execve(command[0], command, {**os.environ, **server.environment(notebook)})
+
+
+@app.command()
+@plainly
+def report(folder: Annotated[Path, typer.Argument(help="results/<run>")]) -> None:
+    """Write a run's page again from the files that lie in its folder."""
+    from .report import write_report
+
+    typer.echo(write_report(folder))
+
+
+@app.command("notebooks", hidden=True)
+def refresh() -> None:
+    """Execute the shipped notebooks in place, for committing them."""
+    from . import pipeline
+
+    pipeline.refresh()
+
+
+@app.command("controls", hidden=True)
+def ship_controls() -> None:
+    """Train the networks of known bias that are missing; write them, and their verdicts on the instruments, to checkpoints/controls."""
+    from ..evidence import reliability
+
+    typer.echo(reliability.ship())
+
+
+@app.command("transfer", hidden=True)
+def ship_transfer() -> None:
+    """Train the backbones of notebook 10 that are missing, and write them to checkpoints/transfer."""
+    from ..evidence.zoo import publish_backbones
+
+    typer.echo(publish_backbones())
+
+
+@app.command("readme", hidden=True)
+def readme() -> None:
+    """Fill the tables and figures of the pages from what lies in results/."""
+    from .pages import fill_all
+
+    fill_all()

@@ -1,0 +1,123 @@
+"""The Markdown pages of the project: their tables and figures, filled from what lies in results/."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .. import home
+from ..evidence import controls, findings, reliability
+from ..evidence.instruments import key
+from ..papers import readable
+from .report import cells, once, read_findings
+
+PAGES = ("README.md", "checkpoints/README.md", "notebooks/README.md", "notebooks/controls.md")
+# figure in notebooks/figures -> source in results
+FIGURES = {
+    "saliency": "quick-fashion/figures/02_saliency_1-figure-10", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
+    "controls": "quick-fashion/figures/00_controls_3-instruments", "filters": "quick-fashion/figures/07_filters_2-figure-6",
+    "layers": "quick-fashion/figures/08_layers_4-features", "sanity": "quick-fashion/figures/09_sanity_6-pairs",
+    "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-10",
+    "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5", "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
+    "zoo-similarity": "zoo-fashion/figures/02_saliency_8-similarity", "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-10",
+    "cifar-saturation": "zoo-cifar10/figures/04_saturate_2-figure-5", "cifar-centroids": "zoo-cifar10/figures/08_layers_5-centroids",
+    "explore": "browser/lab-light",
+}  # fmt: skip
+# the ten findings at the top of the README, and what it calls them
+HEADLINES = {
+    "shape_bias": "decided by shape, where shape and texture conflict", "clean": "accuracy, clean images", "robust": "accuracy under PGD",
+    "saturate-1024": "saturated", "patch_shuffle-2": "2 × 2 patches shuffled", "low_pass-4": "low-pass filtered",
+    "high_pass-4": "high-pass filtered", "stylize-1": "stylized", "edges": "agreement of Grad with the edges",
+    "centroid": "spectral centroid of deeper filters",
+}  # fmt: skip
+MARKED = re.compile(
+    r"(?P<open><!-- (?P<kind>headlines|findings|table|instruments): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->", re.DOTALL
+)
+
+
+def fill_all() -> None:
+    """Fill every page, and copy the figures that the pages show."""
+    for page in PAGES:
+        fill(home() / page, home() / "results")
+    for name, source in FIGURES.items():
+        if (found := home() / "results" / f"{source}.png").is_file():
+            shutil.copyfile(found, home() / "notebooks" / "figures" / f"{name}.png")
+
+
+def fill(page: Path, results: Path) -> None:
+    """Fill the blocks of a page: what stands between ``<!-- KIND: RUN -->`` and ``<!-- end -->``.
+
+    KIND is ``headlines`` or ``findings`` of the run in ``results/RUN``, ``table: RUN NAME`` for its file ``tables/NAME.csv``, or
+    ``instruments: controls``. A block whose run is not in ``results`` stays as it is.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        folder = results / match["run"]
+        lines = {
+            "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder), "instruments": _instruments,
+            "table": lambda: _table(folder / "tables" / f"{match['name']}.csv"),
+        }[match["kind"]]()  # fmt: skip
+        return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
+
+    page.write_text(MARKED.sub(filled, page.read_text()))
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    if not (folder / "run.json").is_file():
+        return []
+    return [row for name in json.loads((folder / "run.json").read_text())["order"] for row in read_findings(folder, name)]
+
+
+def _line(cells: Iterable[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _headlines(folder: Path) -> list[str]:
+    found = {key(row["measure"], row["level"]): cells(row) for row in _rows(folder)}
+    named = [(HEADLINES[name], found[name]) for name in HEADLINES if name in found]
+    if not named:
+        return []
+    header = ["what", "normal", "adversarial", "difference [95 %]", "verdict"]
+    rows = [[label, c["normal"], c["adversarial"], c["difference"], _judged(c, c["caution"].partition(":")[0])] for label, c in named]
+    return [_line(line) for line in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
+
+
+def _judged(finding: dict[str, str], caution: str) -> str:
+    return "; ".join(filter(None, (finding["verdict"], caution)))
+
+
+def _findings(folder: Path) -> list[str]:
+    rows = once(cells(row) for row in _rows(folder))
+    keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper")
+    header = ["what", "n", "normal", "underfit", "adversarial", "difference [95 %]", "the paper says", "verdict"]
+    body = [[*(c[k] for k in keys), _judged(c, c["caution"])] for c in rows]
+    return [_line(line) for line in (header, ["---", *["--:"] * 5, "---", "---"], *body)] if rows else []
+
+
+def _table(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    import pandas as pd
+
+    wide = readable(pd.read_csv(path, dtype={"setting": str, "slip": str}).fillna({"slip": ""}))
+    rows = [[name, *values] for name, values in zip(wide.index, wide.to_numpy(), strict=True)]
+    return [_line(line) for line in (["", *wide.columns], ["---", *["--:"] * len(wide.columns)], *rows)]
+
+
+def _instruments() -> list[str]:
+    def interval(row: dict[str, Any], name: str) -> str:
+        value, low, high = (f"{row[k]:+.2f}".replace("-", "−") for k in (name, f"{name}_low", f"{name}_high"))
+        return f"{value} [{low}, {high}]"
+
+    known = findings.verdicts()
+    header = ["instrument", "more shape bias should read", *controls.CONTROLS, "gap as expected [95 %]",
+              "rank correlation with the truth [95 %]", "verdict"]  # fmt: skip
+    rows = [
+        [title, r["expected"], f"{r['shape_only']:.3f}", f"{r['texture_only']:.3f}", interval(r, "gap"), interval(r, "rho"), r["verdict"]]
+        for title, r in ((title, known[name]) for name, title in reliability.titles().items() if name in known)
+    ]
+    return [_line(line) for line in (header, ["---", "---", *["--:"] * 4, "---"], *rows)]

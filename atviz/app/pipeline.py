@@ -1,0 +1,276 @@
+"""Runs the notebooks headlessly, stage by stage, each stage once for what it depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, home, shipped
+from ..evidence import Study
+from ..names import unknown
+from ..notebook import Settings, study_of
+
+QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of listening on loopback, and calls the interrupt that ends it an error
+SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def notebooks() -> list[Path]:
+    """The notebooks that come with atviz, in reading order."""
+    return sorted(shipped("notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def choose(names: Sequence[str]) -> list[Path]:
+    """The notebooks of these names (``04_saturate``, ``04`` or ``saturate``), all for none; ValueError for an unknown one."""
+    known = {path.stem: path for path in notebooks()}
+    short = {part: stem for stem in known for part in (stem, *stem.split("_", 1))}
+    for name in names:
+        if name not in short:
+            raise unknown("notebook", name, short, hint=f"known are {', '.join(known)}")
+    return sorted(known[short[name]] for name in names) or list(known.values())
+
+
+def parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values of a notebook's cell tagged ``parameters``, which holds literals alone."""
+    import nbformat
+
+    cells = [c for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{notebook.name} has {len(cells)} cells tagged parameters; it must have one")
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            raise ValueError(f"{notebook.name}: {ast.unparse(node)!r} is not a parameter; write name = literal")
+        found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_parameters(given: dict[str, Any], chosen: Sequence[Path]) -> None:
+    """ValueError, with the nearest right name, unless each value fits a parameter of one of the notebooks.
+
+    A whole number stands for a float, too. Parameters of `Settings` have options of their own and are refused here.
+    """
+    known: dict[str, Any] = {}
+    for path in chosen:
+        known |= {name: default for name, default in parameters(path).items() if name not in SHARED}
+    for name, value in given.items():
+        if name in SHARED:
+            raise ValueError(f"{name!r} is an option of its own; write --{name.replace('_', '-')}")
+        if name not in known:
+            places = ", ".join(path.stem for path in chosen)
+            raise unknown("parameter", name, known, hint=f"{places} have {', '.join(sorted(known)) or 'none'}")
+        if not _fits(value, known[name]):
+            found, kind = type(value).__name__, _kind(known[name])
+            raise ValueError(f"parameter {name} is {value!r}, {_a(found)}; it must be {_a(kind)}, such as {known[name]!r}")
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, list):
+        # any of the default's elements sets the kind; whole numbers may stand among floats
+        kind = next((e for e in default if isinstance(e, float)), default[0] if default else None)
+        return isinstance(value, list) and all(kind is None or _fits(e, kind) for e in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _kind(default: Any) -> str:
+    return f"list of {type(default[0]).__name__}" if isinstance(default, list) and default else type(default).__name__
+
+
+def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "") -> tuple[Path, bool]:
+    """Train the networks that have no checkpoint, execute the notebooks, and write the report.
+
+    A stage that was done with the same settings, data, networks, notebook and package is not done again. The folder
+    ``results/<name>/`` gets the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``run.json`` and ``index.html``.
+
+    Args:
+        chosen: notebooks, default all.
+        given: values of the notebooks' own parameters, such as ``{"levels": [4.0, 1024.0]}``.
+
+    Returns:
+        the folder, and whether every stage went well.
+
+    Raises:
+        ValueError, FileNotFoundError: before anything is done, an unknown parameter, a value of the wrong type, or styles that cannot be
+            read.
+    """
+    from .report import write_report
+
+    chosen, given = list(chosen) or notebooks(), given or {}
+    check_parameters(given, chosen)
+    settings.stylizer(max(settings.images.test.shape[1:]))  # refuses styles and networks that are not there before anything is trained
+    folder = home() / "results" / (name or default_name(settings))
+    names = [path.stem for path in chosen]
+    record = _read(folder / "run.json")
+    if record.get("settings") != (now := settings.described):
+        record = {"settings": now}  # results of other settings do not belong on this page
+    # notebooks that were run earlier with these settings stay on the page
+    record |= {"version": __version__, "order": sorted({*record.get("order", []), *names})}
+    stages = record.setdefault("stages", {})
+    began = time.perf_counter()
+    if study := _train(settings, stages):
+        hashes = {name: network.card["sha256"] for name, network in study.networks.items()}
+        common = {"networks": hashes, "test": study.images.digest, "package": _package_digest()}
+        for path in chosen:
+            values = _values(path, settings, given, folder)
+            key = hashlib.sha256(json.dumps([common, values, path.read_text()], sort_keys=True).encode()).hexdigest()
+            target = folder / "notebooks" / path.name
+            if stages.get(path.stem, {}).get("key") == key and target.is_file():
+                print(f"{path.stem}: unchanged")
+                continue
+            stages[path.stem] = {"status": "interrupted"}
+            _save(folder, record)
+            stages[path.stem] = _execute(path, target, values) | {"key": key}
+            if stages[path.stem]["status"] != "done":
+                del stages[path.stem]["key"]
+            _save(folder, record)
+    record["seconds"] = time.perf_counter() - began
+    _save(folder, record)
+    write_report(folder)
+    return folder, all(stages.get(stage, {}).get("status") == "done" for stage in ["train", *names])
+
+
+def default_name(settings: Settings) -> str:
+    """The name of a run whose settings are these: profile and data set, and a few letters of a hash where more was chosen."""
+    plain = Settings(dataset=settings.dataset, profile=settings.profile)
+    chosen = json.dumps(settings.described, sort_keys=True)
+    digest = "" if settings.described == plain.described else "-" + hashlib.sha256(chosen.encode()).hexdigest()[:6]
+    dataset = Path(settings.dataset.removeprefix("folder:")).name if settings.kind == "folder" else settings.kind
+    return f"{settings.profile}-{dataset}{digest}"
+
+
+def _train(settings: Settings, stages: dict[str, Any]) -> Study | None:
+    start = time.perf_counter()
+    try:
+        study = study_of(settings)
+    except FloatingPointError as error:
+        stages["train"] = {"status": "failed", "error": str(error)}
+        return None
+    stages["train"] = {"status": "done", "seconds": time.perf_counter() - start}
+    return study
+
+
+def _values(notebook: Path, settings: Settings, given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    own = parameters(notebook)
+    values = settings.literals | {"out": str(folder)} | given
+    return {name: values[name] for name in own if name in values}
+
+
+def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, Any]:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    folder = target.parent.parent
+    for pattern in (f"figures/{notebook.stem}_*", f"tables/{notebook.stem}_*", f"findings/{notebook.stem}.json"):
+        for old in folder.glob(pattern):
+            old.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    try:
+        with _for_kernels():
+            papermill.execute_notebook(notebook, target, values, cwd=str(Path.cwd()), **_papermill(notebook))
+        return {"status": "done", "seconds": time.perf_counter() - start}
+    except PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue} (cell {error.cell_index})"
+    except Exception as error:  # a kernel that died, a disk that is full: the other notebooks still run
+        reason = "".join(traceback.format_exception_only(error)).strip()
+    finally:
+        _settle(target)
+    print(f"{notebook.stem} failed: {reason}")
+    return {"status": "failed", "seconds": time.perf_counter() - start, "error": reason}
+
+
+@contextmanager
+def _for_kernels() -> Iterator[None]:
+    """What kernels inherit while this lasts: no progress bars among the outputs, and the same folders as this process."""
+    before = dict(os.environ)
+    os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _papermill(notebook: Path) -> dict[str, Any]:
+    bar = {"desc": notebook.stem, "disable": None}
+    return {"kernel_name": "python3", "progress_bar": bar, "extra_arguments": QUIET, "store_widget_state": False}
+
+
+def _settle(target: Path) -> None:
+    """Drop the views of widgets from an executed notebook: their kernel is gone, and only the picture beside each can be shown."""
+    import nbformat
+
+    if target.is_file():
+        notebook = nbformat.read(target, as_version=4)
+        without_views(notebook)
+        nbformat.write(notebook, target)
+
+
+def without_views(notebook: Any) -> None:
+    """Take the views of widgets out of a notebook's outputs, where another representation is beside them."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if len(output.get("data", {})) > 1:
+                output["data"].pop(VIEW, None)
+
+
+def _package_digest() -> str:
+    sha = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _save(folder: Path, record: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "run.json.partial"
+    partial.write_text(json.dumps(record, indent=1))
+    partial.replace(folder / "run.json")
+
+
+def source_digest(notebook: Any) -> str:
+    """SHA-256 of a notebook's code cells. Outputs that carry another digest are of other code."""
+    return hashlib.sha256("\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code").encode()).hexdigest()
+
+
+def refresh() -> None:
+    """Execute the shipped notebooks in place with their own defaults, and stamp them with the digest of their code."""
+    import nbformat
+    import papermill
+
+    for path in notebooks():
+        with _for_kernels():
+            executed = papermill.execute_notebook(path, None, **_papermill(path))
+        without_views(executed)
+        notebook = nbformat.read(path, as_version=4)
+        for mine, done in zip(notebook.cells, executed.cells, strict=True):
+            if mine.cell_type == "code":
+                mine.outputs, mine.execution_count = done.outputs, done.execution_count
+            mine.metadata.pop("papermill", None)
+        notebook.metadata = {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"}, "atviz": {"source_sha256": source_digest(notebook)},
+        }  # fmt: skip
+        nbformat.write(notebook, path)

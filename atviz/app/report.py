@@ -1,0 +1,104 @@
+"""The page of a run: findings first, then every notebook's figures and tables, in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..evidence import Finding
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``index.html`` of a run's folder from the files that lie in it; FileNotFoundError where there is no run."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no run (no run.json); `atviz run` makes one")
+    run = json.loads((folder / "run.json").read_text())
+    stages = run["stages"]
+    sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
+    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") != "done"]
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template(TEMPLATE.name).render(
+        run=run,
+        settings=run["settings"],
+        sections=sections,
+        failed=failed,
+        train_error=stages.get("train", {}).get("error", ""),
+        findings=once(f for s in sections for f in s["findings"]),
+    )
+    target = folder / "index.html"
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def _section(folder: Path, name: str, stage: dict[str, Any]) -> dict[str, Any]:
+    notebook = folder / "notebooks" / f"{name}.ipynb"
+    return {
+        "name": name, "status": stage["status"], "error": stage.get("error", ""), "link": f"notebooks/{name}.ipynb" if notebook.is_file() else "",
+        "title": _title(notebook) or name, "question": _question(notebook), "findings": [cells(row) for row in read_findings(folder, name)],
+        "figures": [_figure(path) for path in sorted(folder.glob(f"figures/{name}_*.png"))],
+        "tables": [_table(path) for path in sorted(folder.glob(f"tables/{name}_*.csv"))],
+    }  # fmt: skip
+
+
+def read_findings(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The findings of a notebook in a run's folder."""
+    path = folder / "findings" / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Without the findings that an earlier notebook has already."""
+    return list({tuple(finding.items()): finding for finding in findings}.values())
+
+
+def cells(row: dict[str, Any]) -> dict[str, str]:
+    """A finding of a run's folder as text for a table's cells."""
+    finding = Finding.of(row)
+    return finding.cells() | {"clause": finding.clause}
+
+
+def _figure(path: Path) -> dict[str, str]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        caption = str(image.info.get("Description", path.stem))
+        width = image.width
+    return {
+        "file": f"figures/{path.name}",
+        "caption": caption,
+        "width": str(width // 2),
+        "data": base64.b64encode(path.read_bytes()).decode(),
+    }
+
+
+def _table(path: Path) -> dict[str, str]:
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    html = frame.head(200).to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.4g}")
+    return {"file": f"tables/{path.name}", "name": path.stem.split("_", 2)[-1].replace("-", " "), "html": html, "rows": str(len(frame))}
+
+
+def _first_markdown(notebook: Path) -> list[str]:
+    if not notebook.is_file():
+        return []
+    cells = json.loads(notebook.read_text())["cells"]
+    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _title(notebook: Path) -> str:
+    return next((line.lstrip("# ") for line in _first_markdown(notebook) if line.startswith("# ")), "")
+
+
+def _question(notebook: Path) -> str:
+    return next((line for line in _first_markdown(notebook) if not line.startswith("#")), "").replace("**", "").replace("*", "")

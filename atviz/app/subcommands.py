@@ -1,0 +1,174 @@
+"""`atviz data`, `atviz models` and `atviz stylize`, and the options that commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check.")
+models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
+stylize_app = typer.Typer(no_args_is_help=True, help="AdaIN: train a decoder.")
+
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="fashion (embedded), cifar10, tiny-imagenet, tiny-imagenet:PATH, imagenet:PATH, shapetex (drawn), folder:PATH …; `atviz data list` has all"
+    ),
+]
+Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
+Models = Annotated[
+    str | None,
+    typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; default: the main three, or the preset's"),
+]
+Arch = Annotated[str | None, typer.Option(help="small, resnet18, resnet50, resnet101, alexnet_bn, resnet18-w16 …; default: the profile's")]
+Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
+Size = Annotated[int | None, typer.Option(help="resize images to this side; default: as they are")]
+TrainLimit = Annotated[int | None, typer.Option(help="number of training images; default: the profile's")]
+TestLimit = Annotated[int | None, typer.Option(help="number of test images; default: the profile's")]
+Epochs = Annotated[int | None, typer.Option(help="default: the profile's; the preset's for code, and for itazuri at full scale")]
+TrainSteps = Annotated[
+    int | None, typer.Option(help="steps of the attack in training, PGD or spatial; default: the profile's, or the preset's for code")
+]
+Preset = Annotated[
+    str, typer.Option(help="training as Zhang & Zhu describe it (paper), as their code does it (code), or as Itazuri et al. do (itazuri)")
+]
+
+Weights = Annotated[
+    str | None,
+    typer.Option(help="to start from: imagenet, a file, or none; default: imagenet for tiny-imagenet and caltech256 at full scale"),
+]
+
+
+def plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
+
+    @wraps(command)
+    def inner(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(2) from error
+        except FloatingPointError as error:
+            typer.echo(f"atviz: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return inner
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets that can be named."""
+    from ..data import NAMES
+
+    typer.echo("\n".join(NAMES))
+
+
+@data_app.command("fetch")
+@plainly
+def data_fetch(name: str) -> None:
+    """Download a data set, or find it in place (imagenet must be there: no download of it is free)."""
+    data_check(name)
+
+
+@data_app.command("check")
+@plainly
+def data_check(name: str) -> None:
+    """Load both splits of a data set and print what is in them; the SHA-256 of streamed ones is of names and sizes, not of pixels."""
+    from ..data import load
+
+    for split in ("train", "test"):
+        images = load(name, split)
+        c, h, w = images.shape
+        typer.echo(f"{split}: {len(images)} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the trained networks on this machine."""
+    from .. import home, shipped
+    from ..models.checkpoints import exists, read_card
+
+    rows = []
+    places = dict.fromkeys([shipped("checkpoints"), home() / "checkpoints"])
+    for folder in sorted({p for place in places for p in place.glob("**/*") if p.is_dir() and exists(p)}):
+        card = read_card(folder)
+        metrics = card["metrics"]
+        if "clean" not in metrics:  # no classifier: AdaIN's networks
+            continue
+        accuracies = [f"{metrics[key]:.4f}" if key in metrics else "-" for key in ("clean", "robust")]
+        remark = f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else ""
+        rows.append((folder.name, card["recipe"]["name"], *accuracies, str(card["seed"]), card["sha256"][:12], remark))
+    header = ("checkpoint", "recipe", "clean", "robust", "seed", "sha256", "remark")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows] if rows else []:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if not rows:
+        typer.echo("no trained networks yet; `atviz train normal` makes one")
+
+
+@models_app.command("show")
+@plainly
+def models_show(checkpoint: Path) -> None:
+    """Print a checkpoint's card."""
+    from ..models.checkpoints import read_card
+
+    typer.echo(json.dumps(read_card(checkpoint), indent=1, ensure_ascii=False))
+
+
+@models_app.command("verify")
+@plainly
+def models_verify(
+    checkpoint: Annotated[Path | None, typer.Argument(help="a checkpoint's folder; without one: the zoo of the data set")] = None,
+    dataset: Dataset = "fashion", size: Size = None,
+) -> None:  # fmt: skip
+    """Check hashes and measure accuracies again; exit 1 where one differs from its card."""
+    from ..evidence.zoo import verify
+    from ..models.checkpoints import zoo
+
+    folders = [checkpoint] if checkpoint else list(zoo(dataset).values())
+    if not folders:
+        raise ValueError(f"the zoo holds no networks of {dataset}")
+    good = True
+    for folder in folders:
+        for measure, (found, claimed, same) in verify(folder, dataset, size=size).items():
+            typer.echo(f"{folder.name}: {measure} accuracy {found:.4f}, card {claimed:.4f}" + ("" if same else ", DIFFERS"))
+            good &= same
+    if not good:
+        sys.exit(1)
+
+
+@stylize_app.command("train")
+@plainly
+def stylize_train(
+    out: Annotated[Path, typer.Option(help="folder for weights and card; `load_adain(FOLDER)` reads it")],
+    encoder: Annotated[str, typer.Option(help="weights in the published layout, small (the one that ships), or new (trained first)")] = "small",
+    styles: Annotated[str, typer.Option(help="procedural, or a folder of images")] = "procedural",
+    dataset: Dataset = "fashion",
+    steps: Annotated[int, typer.Option(help="batches of the decoder's training")] = 2000,
+    encoder_steps: Annotated[int, typer.Option(help="batches of a new encoder's")] = 2000,
+    batch_size: Annotated[int, typer.Option(help="images in a batch")] = 16,
+    lr: Annotated[float, typer.Option(help="Adam's highest learning rate")] = 1e-3,
+    style_weight: Annotated[float, typer.Option(help="of the style loss; the content loss counts once")] = 10.0,
+    size: Size = None, train_limit: TrainLimit = None, seed: Seed = 0,
+) -> None:  # fmt: skip
+    """Train a decoder for an encoder, with content and style loss as in Huang & Belongie (2017)."""
+    from .. import data
+    from ..models import checkpoints
+    from ..training import versions
+    from ..training.adain_decoder import train_pair
+
+    images = data.load(dataset, "train", size=size, limit=train_limit)
+    state, card = train_pair(
+        encoder, images, styles, steps=steps, encoder_steps=encoder_steps, batch=batch_size, lr=lr, style_weight=style_weight, seed=seed
+    )
+    command = " ".join(["atviz", *sys.argv[1:]])
+    card = checkpoints.save(out, state, card | {"command": command, "versions": versions()})
+    last = card["metrics"]
+    typer.echo(f"content loss {last['content_loss']:.4f}, style loss {last['style_loss']:.4f}, {out}")

@@ -1,0 +1,132 @@
+"""Attacks that change pixel values: FGSM, and PGD with restarts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..models import evaluating
+from .ball import NORMS, l2, project, random_delta
+from .checks import check_batch, check_choice, check_count, check_size
+
+STEPS = ("sign", "gradient")
+
+
+def fgsm(model: nn.Module, x: Tensor, y: Tensor, *, eps: float) -> Tensor:
+    """x + eps · sign(∂CE/∂x), clipped to [0, 1]. Shapes and errors are those of `pgd`.
+
+    >>> import torch
+    >>> model = torch.nn.Flatten()  # the two pixels of an image are the logits of two classes
+    >>> x = torch.tensor([0.2, 0.7]).view(1, 1, 1, 2)
+    >>> fgsm(model, x, torch.tensor([1]), eps=0.1)
+    tensor([[[[0.3000, 0.6000]]]])
+
+    Source: Goodfellow et al. 2015.
+    """
+    return pgd(model, x, y, eps=eps, step_size=eps, steps=1)
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    eps: float,
+    step_size: float,
+    steps: int,
+    norm: str = "linf",
+    step: str | None = None,
+    random_start: bool = False,
+    restarts: int = 1,
+    generator: torch.Generator | None = None,
+    seed: int | None = None,
+) -> Tensor:
+    """Projected gradient ascent on the cross-entropy.
+
+    Each step moves by ``step_size`` times the gradient's sign (``step="sign"``) or times the gradient divided by its L2 norm
+    (``"gradient"``), then projects onto the ball of radius ``eps`` around ``x`` and onto [0, 1].
+
+    Args:
+        x: (N, C, H, W) float, in [0, 1].
+        y: (N,) labels.
+        eps, step_size: in pixel units, where the range of a pixel is 1.
+        step: default ``"sign"`` for L∞ and ``"gradient"`` for L2. The recipes of Zhang & Zhu take sign steps for both.
+        random_start: begin at a point drawn uniformly from the ball instead of at ``x``.
+        generator: draws the random starts.
+        seed: instead of a generator. Every call draws from this seed again: every network and every batch gets the same random starts.
+        restarts: number of runs. Each image keeps its own best run: misclassified before correct, then the higher loss.
+
+    Returns:
+        x_adv like ``x``: ‖x_adv − x‖ ≤ eps·(1 + 1e-6), within [0, 1].
+
+    Raises:
+        ValueError: pixels outside [0, 1] by more than 1e-6, a negative eps or step size, or an unknown norm or step.
+
+    >>> import torch
+    >>> model = torch.nn.Flatten()  # the two pixels of an image are the logits of two classes
+    >>> x = torch.tensor([0.2, 0.7]).view(1, 1, 1, 2)
+    >>> pgd(model, x, torch.tensor([1]), eps=0.1, step_size=0.04, steps=2)
+    tensor([[[[0.2800, 0.6200]]]])
+
+    Source: Madry et al. 2018.
+    """
+    if seed is not None:
+        if generator is not None:
+            raise ValueError(f"seed is {seed}, but a generator is given, too; give one or the other")
+        generator = torch.Generator().manual_seed(seed)
+    step = step or ("sign" if norm == "linf" else "gradient")
+    check_choice("norm", norm, NORMS)
+    check_choice("step", step, STEPS)
+    check_size("eps", eps, ", in pixel units (8/255, not 8)")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps is {eps}, more than the whole range of a pixel, [0, 1]; for 255ths write {eps:g}/255")
+    check_size("step_size", step_size, ", in pixel units")
+    check_count("steps", steps, 0)
+    check_count("restarts", restarts, 1)
+    if restarts > 1 and not random_start:
+        raise ValueError(f"restarts is {restarts} without random_start: every run would be the same")
+    check_batch(x, y)
+    x = x.detach()
+    if eps == 0 or (steps == 0 and not random_start):
+        return x.clone()
+    run = partial(_ascend, model, x, y, eps, step_size, steps, norm, step, random_start, generator)
+    with evaluating(model):
+        best = run()
+        if restarts == 1:
+            return best
+        best_fooled, best_loss = _judge(model, best, y)
+        for _ in range(restarts - 1):
+            candidate = run()
+            fooled, loss = _judge(model, candidate, y)
+            better = (fooled & ~best_fooled) | ((fooled == best_fooled) & (loss > best_loss))
+            best = torch.where(better[:, None, None, None], candidate, best)
+            best_fooled, best_loss = best_fooled | fooled, torch.where(better, loss, best_loss)
+    return best
+
+
+def _ascend(
+    model: nn.Module, x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm: str, step: str,
+    random_start: bool, generator: torch.Generator | None,
+) -> Tensor:  # fmt: skip
+    """One run of `pgd`."""
+    x_adv = project(x + random_delta(x, eps, norm, generator), x, eps, norm) if random_start else x
+    for _ in range(steps):
+        x_adv = x_adv.detach().requires_grad_()
+        # summed, not averaged: an image's gradient must not depend on the size of its batch
+        with torch.enable_grad():
+            loss = F.cross_entropy(model(x_adv).float(), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x_adv)
+        direction = gradient.sign() if step == "sign" else gradient / l2(gradient).clamp(min=1e-12)
+        x_adv = project(x_adv.detach() + step_size * direction, x, eps, norm)
+    return x_adv
+
+
+@torch.no_grad()
+def _judge(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each image is misclassified, and its cross-entropy, in fp32."""
+    with torch.autocast(x.device.type, enabled=False):
+        logits = model(x).float()
+    return logits.argmax(1) != y, F.cross_entropy(logits, y, reduction="none")

@@ -1,0 +1,17 @@
+"""Images: the data sets that they come from, drawn worlds, styles and augmentation."""
+
+from .augment import AUGMENTATIONS, Augmentation, find_augmentation
+from .decode import decode, decode_upload
+from .images import Images, stratified
+from .shapetex import CUES, SHAPES, TEXTURES, ShapeTex, shapetex
+from .sources import NAMES, SOURCES, augmentation, check_name, load
+from .splits import Splits
+from .stimuli import CATEGORIES, fetch_stimuli, load_stimuli
+from .streamed import Streamed
+from .styles import STYLE_KINDS, load_styles, procedural
+
+__all__ = [
+    "AUGMENTATIONS", "CATEGORIES", "CUES", "NAMES", "SHAPES", "SOURCES", "STYLE_KINDS", "TEXTURES", "Augmentation", "Images", "ShapeTex",
+    "Splits", "Streamed", "augmentation", "check_name", "decode", "decode_upload", "fetch_stimuli", "find_augmentation", "load",
+    "load_stimuli", "load_styles", "procedural", "shapetex", "stratified",
+]  # fmt: skip

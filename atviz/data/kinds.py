@@ -1,0 +1,97 @@
+"""The three kinds of data sets, by how they are loaded: `Held` whole, `Listed` as files, `Drawn` by a seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from .. import home
+from .archives import downloads
+from .decode import size_of
+from .folders import Listing, read_files
+from .images import Images, brought_to, resized, stratified
+from .shapetex import shapetex
+from .small import Whole
+from .streamed import stream
+
+DRAWN_SIZES = {"train": 4000, "test": 2000}  # images of the drawn sets
+STREAMED_ABOVE = 8 * 2**30  # bytes of pixels; larger sets of files are not held in memory
+# values of a row's ``augment``: any augmentation suits the images; any but crops, as they are cropped already
+ANY, NO_CROPS = "any", "any but crops"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `load` was asked for. ``given`` is the place of a local copy, if the caller named one."""
+
+    name: str
+    split: str
+    given: Path | None
+    may_download: bool
+    size: int | None
+    limit: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """A row for small images that are read whole. With ``resizes``, they are also enlarged when they are loaded, not as batches."""
+
+    read: Callable[[str, str, Path], Whole]
+    augment: str | None = ANY
+    resizes: bool = False
+
+    def images(self, asked: Request) -> Images:
+        images = Images(*self.read(asked.name, asked.split, asked.given or downloads()), asked.name)
+        if asked.limit:
+            images = images.sample(min(asked.limit, len(images)), seed=asked.seed)
+        return resized(images, asked.size) if asked.size and self.resizes else brought_to(images, asked.size)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row for image files, which are listed first and then decoded or streamed; it also takes ``name:PATH``.
+
+    ``find`` gets the name, the split, where a copy lies and whether it may be downloaded. Where ``size`` is set, the images have several
+    sizes and are shown at this side unless `load` is asked for another. Images that are all ``small`` are held as they are.
+    """
+
+    find: Callable[[str, str, Path | None, bool], Listing]
+    size: int | None = None
+    augment: str | None = ANY
+    small: bool = False
+    always_streamed: bool = False
+
+    def images(self, asked: Request) -> Images:
+        files, labels, classes = self.find(asked.name, asked.split, asked.given, asked.may_download)
+        y = torch.from_numpy(labels)
+        # the limit is applied before any file is decoded
+        chosen = stratified(y, min(asked.limit, len(y)), asked.seed) if asked.limit else torch.arange(len(y))
+        files, y = [files[i] for i in chosen.tolist()], y[chosen]
+        side = self.size and (asked.size or self.size)
+        held = round(side * 8 / 7) if side else None if self.small else asked.size
+        shape = (held, held) if held else size_of(files[0])
+        if self.always_streamed or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
+            return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size)
+        short = asked.name.rpartition(":")[2]
+        pixels = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
+        images = Images(torch.from_numpy(pixels), y, classes, asked.name, side)
+        return brought_to(images, asked.size) if self.small else images
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A row for images drawn by `shapetex`. They are never augmented: a mirrored texture is of another class."""
+
+    cue: str
+    augment: str | None = None
+
+    def images(self, asked: Request) -> Images:
+        n = min(asked.limit or DRAWN_SIZES[asked.split], DRAWN_SIZES[asked.split])
+        # even seeds for training, odd ones for testing: the two splits have no image in common
+        drawn = shapetex(n, cue=self.cue, seed=2 * asked.seed + (asked.split == "test"), size=asked.size or 32)
+        return replace(drawn.images, name=asked.name)

@@ -1,0 +1,49 @@
+"""Distortions that change each pixel by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models import check_images
+
+
+def saturate(x: Tensor, level: float) -> Tensor:
+    """sign(2x−1)·|2x−1|^(2/level)/2 + 1/2: a level of 2 is the identity, a lower one makes the image grayer, a higher one more binary.
+
+    This is not color saturation. Level 0 gives the constant 1/2, and level ∞ gives 0 or 1 (and 1/2 where x is 1/2).
+
+    Raises:
+        ValueError: a level that is negative or NaN.
+
+    >>> import torch
+    >>> x = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0]).view(1, 1, 1, 5)
+    >>> saturate(x, 8).flatten()
+    tensor([0.0000, 0.0271, 0.5000, 0.9729, 1.0000])
+
+    Source: Zhang & Zhu 2019, section 3.2.
+    """
+    check_images(x)
+    if not level >= 0:
+        raise ValueError(f"saturation level is {level}; it must be at least 0 (2 leaves the image as it is)")
+    if level == 0:
+        return torch.full_like(x, 0.5)
+    signed = 2 * x - 1
+    return signed.sign() * signed.abs() ** (2 / level) / 2 + 0.5
+
+
+def reverse(x: Tensor, *, mean: Sequence[float], clip: bool = False) -> Tensor:
+    """2·mean − x, channel by channel: colors reversed about ``mean``, in [0, 1] units; with ``clip``, clipped to [0, 1].
+
+    Raises:
+        ValueError: a mean that has not one value for each channel.
+
+    Source: Itazuri et al. 2019, section 4.
+    """
+    check_images(x)
+    if len(mean) != x.shape[1]:
+        raise ValueError(f"mean has {len(mean)} values for {x.shape[1]} channels")
+    turned = 2 * torch.tensor(mean, dtype=x.dtype, device=x.device)[:, None, None] - x
+    return turned.clamp(0, 1) if clip else turned

@@ -1,0 +1,94 @@
+"""Accuracy on clean and on attacked images, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..attacks import warn_if_masked
+from ..data import Images
+from ..models import bf16_is_faster, device_of, evaluating, fast_autocast, fingerprint, predict
+from .intervals import wilson
+from .outcomes import attacked_key, likeliest
+from .records import Store, cell, described
+
+
+def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), batch_size: int = 500) -> dict[str, float]:
+    """Share of images whose label is among the model's ``topk`` likeliest classes.
+
+    Returns ``top1`` (and the like), each with ``top1_low`` and ``top1_high``, its 95 % Wilson interval, and ``n``.
+
+    A network that answers with the class of the brighter pixel:
+
+    >>> images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 0]), ["left", "right"])
+    >>> found = accuracy(nn.Flatten(), images)
+    >>> found["top1"], round(found["top1_low"], 2), round(found["top1_high"], 2)
+    (0.5, 0.09, 0.91)
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    if not topk or not all(1 <= k <= len(images.classes) for k in topk):
+        raise ValueError(f"topk is {tuple(topk)}; each must be between 1 and the {len(images.classes)} classes")
+    hits = predict(model, images.batches(batch_size, device=device_of(model)), topk=max(topk)) == images.y.cpu()[:, None]
+    row: dict[str, float] = {"n": len(images)}
+    for k in topk:
+        count = int(hits[:, :k].any(1).sum())
+        row[f"top{k}"] = count / len(images)
+        row[f"top{k}_low"], row[f"top{k}_high"] = wilson(count, len(images))
+    return row
+
+
+def robust_accuracy(
+    model: nn.Module,
+    images: Images,
+    *,
+    attack: Callable[..., Tensor],
+    batch_size: int = 250,
+    bf16: bool | None = None,
+    store: Store | None = None,
+) -> dict[str, Any]:
+    """Accuracy under an attack ``(model, x, y) -> x_adv``, such as ``partial(attacks.pgd, eps=8/255, step_size=2/255, steps=40)``.
+
+    The attack runs in bfloat16 where the hardware is faster for it (``bf16`` overrides); its success is judged in fp32. Warns when
+    something hides the gradient.
+
+    Returns ``clean`` and ``robust`` accuracy, ``defense_success`` (the share of correctly classified images that stay so),
+    each with ``_low`` and ``_high``; ``n``, ``n_correct``; and ``survived``, (n,) bool, for paired comparison.
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    device = device_of(model)
+    bf16 = bf16_is_faster(device) if bf16 is None else bf16
+
+    def run() -> list[int]:
+        x, y = next(images.batches(min(batch_size, 64), device=device))
+        warn_if_masked(model, x, y)
+        attacked = ((_attack(attack, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
+        return predict(model, attacked)[:, 0].tolist()
+
+    known = described(attack)
+    y = images.y.cpu().numpy()
+    survived = np.array(cell(store if known else None, attacked_key(fingerprint(model), images, known, bf16), run)) == y
+    correct = likeliest({"": model}, images, store)[""][:, 0] == y
+    n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
+    row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
+    for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
+        row[name] = count / of if of else float("nan")
+        row[f"{name}_low"], row[f"{name}_high"] = wilson(count, of)
+    return row
+
+
+def _attack(attack: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tensor, bf16: bool) -> Tensor:
+    with fast_autocast(x.device) if bf16 else torch.autocast(x.device.type, enabled=False):
+        return attack(model, x, y)
+
+
+@torch.no_grad()
+def true_probability(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
+    """Probability that a model gives to the label of each image: (N, C, H, W) and (N,) → (N,)."""
+    with evaluating(model):
+        return model(x).float().softmax(1).gather(1, y[:, None])[:, 0].cpu().numpy()

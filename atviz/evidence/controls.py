@@ -1,0 +1,126 @@
+"""Controls: networks whose bias is known, and what each instrument reads on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .. import models, saliency, shipped
+from ..data import Images, ShapeTex
+from ..models import device_of
+from ..training import Plan, Trainer
+from .conflict import cue_conflict
+from .instruments import ACCURACY, INSTRUMENTS, key
+from .intervals import mean_interval
+from .maps import map_numbers
+from .outcomes import outcomes, table
+from .records import Store
+
+CONTROLS = ("shape-only", "texture-only")
+EPS = (0.005, 0.0075, 0.01, 0.015)
+SEEDS = (0, 1, 2)
+STEPS = 3  # of PGD in training; all else is the quick profile's
+IMAGES = {"smoke": 64, "quick": 400, "zoo": 400, "full": 2000}  # behind each number, by profile
+
+
+@dataclass(frozen=True)
+class Control:
+    """A trained network of the grid; ``name`` says what it was trained on and how, ``card`` is its model card."""
+
+    name: str
+    seed: int
+    eps: float
+    model: nn.Module
+    card: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-s{self.seed}"
+
+
+def grid(eps: Iterable[float] = EPS, seeds: Iterable[int] = SEEDS, *, profile: str = "quick", retrain: bool = False) -> list[Control]:
+    """For each seed ``shape-only``, ``texture-only``, ``normal`` and PGD L∞ at each ``eps``.
+
+    The networks are read from ``checkpoints/controls`` where they ship, else from where they were trained before, else trained.
+    ``retrain`` ignores the networks that ship. The smoke profile takes the first seed alone.
+    """
+    plan = [("shape-only", "shapetex-shape", "normal", 0.0), ("texture-only", "shapetex-texture", "normal", 0.0)]
+    plan += [("normal", "shapetex", "normal", 0.0), *((f"pgd-inf-{e:g}", "shapetex", f"pgd-inf-{e:g}", float(e)) for e in eps)]
+    effort: dict[str, Any] = {"profile": "smoke"} if profile == "smoke" else {"profile": "quick", "train_steps": STEPS}
+    found = []
+    for seed in list(seeds)[: 1 if profile == "smoke" else None]:
+        for name, dataset, recipe, e in plan:
+            ready = shipped("checkpoints", "controls", f"{name}-s{seed}")
+            if models.checkpoints.exists(ready) and not retrain:
+                network = models.load(ready)
+            else:
+                network = Trainer(Plan(dataset=dataset, seed=seed, **effort)).obtain(recipe)
+            found.append(Control(name, seed, e, network.module, network.card))
+    return found
+
+
+def truth(networks: Sequence[Control], conflict: ShapeTex, *, store: Store | None = None) -> pd.DataFrame:
+    """True shape bias of each network, one row each: `cue_conflict` with ``network``, ``seed``, ``eps`` and ``clean`` accuracy."""
+    rows: list[dict[str, Any]] = []
+    for n in networks:
+        decided = cue_conflict(n.model, conflict.images, shape=conflict.shape, texture=conflict.texture, store=store)
+        rows.append({"network": n.name, "seed": n.seed, "eps": n.eps, "clean": n.card["metrics"]["clean"], **decided})
+    return pd.DataFrame(rows)
+
+
+def readings(networks: Sequence[Control], agree: ShapeTex, *, saliency_images: int = 200, store: Store | None = None) -> pd.DataFrame:
+    """What each instrument reads on each network: ``network``, ``seed``, ``instrument``, ``value``, ``ci_low``, ``ci_high`` (95 %).
+
+    Distortions are read on all images of ``agree``, whose cues agree. Saliency numbers are means over the first ``saliency_images``.
+    """
+    by_label = {n.label: n.model for n in networks}
+    wanted = {i.name: i.judged for i in INSTRUMENTS if i.reads == ACCURACY and i.judged}
+    accuracy = table(outcomes(by_label, agree.images, wanted, store=store)).set_index(["model", "distortion", "level"])
+    images, mask = agree.images[:saliency_images], agree.mask[:saliency_images]
+    rows: list[dict[str, Any]] = []
+    for n in networks:
+        numbers = _of_maps(n.model, images, mask, map_numbers)
+        for i, level in [(instrument, level) for instrument in INSTRUMENTS for level in instrument.judged]:
+            if i.reads == ACCURACY:
+                value, low, high = accuracy.loc[(n.label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
+            else:
+                value, low, high = mean_interval(numbers[i.name])
+            rows.append(
+                {"network": n.name, "seed": n.seed, "instrument": key(i.name, level), "value": value, "ci_low": low, "ci_high": high}
+            )
+    return pd.DataFrame(rows)
+
+
+def regions(model: nn.Module, images: Images, mask: Tensor) -> dict[str, np.ndarray]:
+    """`saliency.region_shares`, (N,) each, of each image's Grad map for its label; ``mask``, (N, H, W), is the silhouettes' coverage."""
+    return _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask))
+
+
+def _of_maps(model: nn.Module, images: Images, mask: Tensor, measure: Callable[..., dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """``measure(maps, x=x, mask=mask)``, (N,) each, of each image's Grad map for its label."""
+    device, parts = device_of(model), []
+    for (x, y), part in zip(images.batches(100, device=device), mask.split(100), strict=True):
+        parts.append(measure(saliency.grad(model, x, y), x=x, mask=part.to(device)))
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+
+
+def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 200) -> pd.DataFrame:
+    """Where Grad's energy lies when the cues conflict, for the class that each network decides for, on the first ``n`` images.
+
+    One row per network: ``network``, ``seed``, and the mean shares on the silhouette's ``edge``, ``inside`` and ``outside`` it. The first
+    row, ``uniform map``, is what a map has that is the same everywhere: the regions' shares of the image.
+    """
+    images, mask = conflict.images[:n], conflict.mask[:n]
+    uniform = saliency.region_shares(torch.ones_like(mask)[:, None], mask)
+    rows: list[dict[str, Any]] = [{"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}]
+    for network in networks:
+        decided = replace(images, y=models.predict(network.model, images.batches(500, device=device_of(network.model)))[:, 0])
+        found = regions(network.model, decided, mask)
+        rows.append({"network": network.name, "seed": network.seed, **{name: float(v.mean()) for name, v in found.items()}})
+    return pd.DataFrame(rows)

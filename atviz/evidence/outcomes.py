@@ -1,0 +1,217 @@
+"""Outcomes: which images each network classifies correctly, as they are and under each distortion, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from ..data import Images
+from ..models import device_of, fingerprint, predict
+from . import instruments
+from .intervals import paired_difference, wilson
+from .material import Distortion, completed, keyed
+from .records import Store, described
+
+KEPT = 5  # likeliest classes of each image that the records hold
+# distortion -> levels of one of the `INSTRUMENTS`, or level -> your own function
+Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
+Material = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which images each model classifies correctly, as they are and under each distortion: all arrays are (n,) bool.
+
+    An image counts as correct where its label is among the ``topk`` likeliest classes.
+    """
+
+    clean: dict[str, np.ndarray]
+    distorted: dict[tuple[str, str, float], np.ndarray]  # (model, distortion, level)
+    topk: int = 1
+
+
+def outcomes(
+    models: Mapping[str, nn.Module],
+    images: Images,
+    distortions: Distortions,
+    *,
+    topk: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+    store: Store | None = None,
+    material: Material | None = None,
+) -> Outcomes:
+    """Classify every image, clean and under every distortion, with every model; all models see the same distorted images.
+
+    Args:
+        distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for your own functions,
+            ``{"negative": {1: lambda x: 1 - x}}``. The store keeps outcomes of your own function only where `described` knows all that
+            the function depends on.
+        topk: how many of the likeliest classes may be the label, at most 5.
+        material: the ``stylizer`` and the ``mean`` of the distortions that need them; see `completed` for the defaults.
+
+    Raises:
+        ValueError: an unknown distortion, a level that it refuses, a topk out of range, or no images.
+    """
+    if not len(images):
+        raise ValueError(f"{images.name} holds no images to measure on")
+    if not 1 <= topk <= min(KEPT, len(images.classes)):
+        raise ValueError(f"topk is {topk}; it must be between 1 and {min(KEPT, len(images.classes))}")
+    x = next(images.batches(1))[0]
+    wanted = [
+        (name, level, levels[level] if isinstance(levels, Mapping) else None) for name, levels in distortions.items() for level in levels
+    ]
+    for name, level, own in wanted:  # refuse everything before measuring anything
+        (own or instruments.find(name).at(level, material=completed(instruments.find(name), images, material)))(x)
+    y = images.y.cpu().numpy()[:, None]
+    asked: dict[str, Any] = {"batch_size": batch_size, "material": material}
+    clean = {m: (found[:, :topk] == y).any(1) for m, found in likeliest(models, images, store, **asked).items()}
+    distorted = {}
+    for name, level, own in wanted:
+        for m, found in likeliest(models, images, store, name, level, seed=seed, own=own, **asked).items():
+            distorted[m, name, float(level)] = (found[:, :topk] == y).any(1)
+    return Outcomes(clean, distorted, topk)
+
+
+def likeliest(
+    models: Mapping[str, nn.Module], images: Images, store: Store | None, name: str = "clean", level: float = 0, *, seed: int = 0,
+    own: Distortion | None = None, batch_size: int | None = None, material: Material | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The `KEPT` likeliest classes of each image by each model, likeliest first: (n, KEPT), or as many as there are.
+
+    Under a distortion, or under a function of one's ``own``. Each image is distorted once for all models that the store does not know,
+    batch after batch in the images' order.
+    """
+    distort, known = _distortion(images, name, level, seed, own, material)
+    kept = store if known is not None else None
+    keys = {m: _classified(fingerprint(model), images, known) for m, model in models.items()}
+    found: dict[str, list[list[int]]] = {}
+    missing: dict[str, list[list[int]]] = {}
+    for m, key in keys.items():
+        try:
+            found[m] = kept.find(key) if kept else missing.setdefault(m, [])
+        except KeyError:
+            found[m] = missing.setdefault(m, [])
+    if missing:
+        device = device_of(models[next(iter(missing))])
+        # on a CPU 100 images are almost twice as fast as 500, whose activations leave the cache
+        for x, y in images.batches(batch_size or (100 if device.type == "cpu" else 500), device=device):
+            shown = distort(x)
+            for m, predicted in missing.items():
+                predicted += predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT).tolist()
+    for m, predicted in missing.items():
+        if kept:
+            kept.keep(keys[m], predicted)
+    return {m: np.array(predicted) for m, predicted in found.items()}
+
+
+def _distortion(
+    images: Images, name: str, level: float, seed: int, own: Distortion | None, material: Material | None
+) -> tuple[Distortion, dict[str, Any] | None]:
+    """A distortion, and what a record's key says of it; None where that is not known."""
+    if name == "clean":
+        return (lambda x: x), {"distortion": name}
+    if own is not None:
+        known = described(own)
+        return own, None if known is None else {"distortion": name, "level": float(level), "own": known}
+    instrument = instruments.find(name)
+    made = completed(instrument, images, material)
+    said = {"distortion": name, "level": float(level), "seed": seed if instrument.draws else None, "material": keyed(instrument, made)}
+    return instrument.at(level, seed=seed, material=made), said
+
+
+def _classified(model: str, images: Images, known: dict[str, Any] | None) -> dict[str, Any]:
+    return {"measure": "likeliest", "model": model, "images": images.digest, **(known or {})}
+
+
+def attacked_key(model: str, images: Images, attack: Any, bf16: bool) -> dict[str, Any]:
+    """The key of the records of `robust_accuracy`."""
+    return {"measure": "attacked", "model": model, "images": images.digest, "bf16": bf16, "attack": attack}
+
+
+def recorded(
+    model: str, images: Images, store: Store, name: str = "clean", level: float = 0, *, seed: int = 0, own: Distortion | None = None,
+    material: Material | None = None, attack: Callable[..., Tensor] | None = None, bf16: bool = False,
+) -> np.ndarray | None:  # fmt: skip
+    """Which images the model of a `models.fingerprint` classifies correctly, (n,) bool, if the store knows; nothing is computed.
+
+    Under a distortion as in `likeliest`, or under an attack as in `robust_accuracy`; None where that was not measured.
+    """
+    if attack:
+        key = attacked_key(model, images, described(attack), bf16)
+    else:
+        key = _classified(model, images, _distortion(images, name, level, seed, own, material)[1])
+    try:
+        found = np.array(store.find(key))
+    except KeyError:
+        return None
+    return (found if attack else found[:, 0]) == images.y.cpu().numpy()
+
+
+def table(results: Outcomes) -> pd.DataFrame:
+    """One row per model × distortion × level.
+
+    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them; ``top5`` of outcomes with topk
+    5), ``n_correct`` (images that the model classifies correctly undistorted), ``acc_on_correct`` (the share of those images that it also
+    classifies correctly when they are distorted, pooled over the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its
+    95 % Wilson interval).
+    """
+    rows = []
+    for (model, distortion, level), hit in results.distorted.items():
+        correct = results.clean[model]
+        both, n_correct = int((correct & hit).sum()), int(correct.sum())
+        low, high = wilson(both, n_correct)
+        rows.append(
+            {
+                "model": model, "distortion": distortion, "level": level, "n": len(hit), f"top{results.topk}": float(hit.mean()),
+                "n_correct": n_correct, "acc_on_correct": both / n_correct if n_correct else float("nan"), "ci_low": low, "ci_high": high,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sweep(
+    models: Mapping[str, nn.Module],
+    images: Images,
+    distortions: Distortions,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+    store: Store | None = None,
+    material: Material | None = None,
+) -> pd.DataFrame:
+    """`table` of `outcomes`: accuracy of each model under each distortion at each level.
+
+    A network that answers with the class of the brighter pixel:
+
+    >>> import torch
+    >>> images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 1]), ["left", "right"])
+    >>> rows = sweep({"brighter": nn.Flatten()}, images, {"saturate": [4], "reverse": [1]})
+    >>> rows[["distortion", "level", "top1", "n_correct", "acc_on_correct"]].values.tolist()
+    [['saturate', 4.0, 1.0, 2, 1.0], ['reverse', 1.0, 0.0, 2, 0.0]]
+    """
+    return table(outcomes(models, images, distortions, seed=seed, batch_size=batch_size, store=store, material=material))
+
+
+def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
+    """Accuracy on correct of ``model`` minus that of ``baseline`` on the same images: one row per distortion and level.
+
+    Columns: ``distortion``, ``level``, ``model``, ``baseline``, ``difference``, ``ci_low``, ``ci_high`` (95 %, paired), ``n``.
+    """
+    for name in (model, baseline):
+        if name not in results.clean:
+            raise ValueError(f"no outcomes for model {name!r}; there are some for {', '.join(results.clean)}")
+    rows = []
+    for distortion, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
+        a, b = results.distorted[model, distortion, level], results.distorted[baseline, distortion, level]
+        value, low, high = paired_difference(a, b, given_a=results.clean[model], given_b=results.clean[baseline])
+        rows.append(
+            {"distortion": distortion, "level": level, "model": model, "baseline": baseline, "difference": value, "ci_low": low,
+             "ci_high": high, "n": len(a)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,79 @@
+"""Results on disk: one readable JSON file for each cell of work, found again by what the work depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, home
+
+
+@dataclass
+class Store:
+    """A folder of records. ``computed`` and ``read`` count what this process did and what it found done."""
+
+    folder: Path
+    computed: int = field(default=0, init=False)
+    read: int = field(default=0, init=False)
+
+    def cell(self, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+        """The value kept under ``key``; when there is none, ``compute()``, which is kept.
+
+        ``key`` and value must be JSON. A file that was damaged is computed again.
+        """
+        try:
+            return self.find(key)
+        except KeyError:
+            value = compute()
+            self.keep(key, value)
+            return value
+
+    def find(self, key: dict[str, Any]) -> Any:
+        """The value kept under ``key``; KeyError where there is none, or only a damaged file."""
+        try:
+            value = json.loads(self._path(key).read_text())["value"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise KeyError(f"no record of {key}") from error
+        self.read += 1
+        return value
+
+    def keep(self, key: dict[str, Any], value: Any) -> None:
+        """Keep a value under ``key``, in a file that is complete or not there."""
+        path = self._path(key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"key": key, "value": value}))
+        partial.replace(path)
+        self.computed += 1
+
+    def _path(self, key: dict[str, Any]) -> Path:
+        text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+    """`Store.cell`, or just the computation where nothing is kept."""
+    return compute() if store is None else store.cell(key, compute)
+
+
+def store_of_home() -> Store:
+    """The records in ``results/records``."""
+    return Store(home() / "results" / "records")
+
+
+def described(function: Callable[..., Any]) -> Any:
+    """What a record's key says of a function: its own ``key``, or name and arguments of a `functools.partial` whose arguments are
+    plain values or tuples of them; None where that is not known, and what it computes must not be kept."""
+    if hasattr(function, "key"):
+        return function.key
+    if not isinstance(function, partial) or function.args:
+        return None
+    values = [v for value in function.keywords.values() for v in (value if isinstance(value, tuple) else [value])]
+    plain = all(isinstance(value, str | int | float | bool) for value in values)
+    return {"name": f"{function.func.__module__}.{function.func.__qualname__}", **function.keywords} if plain else None

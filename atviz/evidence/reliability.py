@@ -1,0 +1,145 @@
+"""How far each instrument can be trusted as a sign of shape bias: its readings compared with networks of known bias."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .. import data, home, models
+from ..data import shapetex
+from ..saliency import rank_correlation
+from ..training import profile
+from .accuracy import accuracy
+from .controls import CONTROLS, IMAGES, Control, grid, readings, truth
+from .instruments import INSTRUMENTS, Instrument, key
+from .intervals import Z95, mean_interval
+from .records import store_of_home
+
+
+def judged() -> dict[str, tuple[Instrument, float]]:
+    """The instruments that the controls read, at each of their levels, by `key`."""
+    return {key(i.name, level): (i, level) for i in INSTRUMENTS for level in i.judged}
+
+
+def titles() -> dict[str, str]:
+    """What the judged instruments are called in tables and figures."""
+    return {name: i.words(level) for name, (i, level) in judged().items()}
+
+
+def bias_curve(bias: pd.DataFrame) -> pd.DataFrame:
+    """Shape bias against eps of the networks trained on both cues: mean over seeds, its 95 % normal interval, number of seeds."""
+    rows = []
+    for eps, part in bias[~bias.network.isin(CONTROLS)].groupby("eps"):
+        mean, low, high = mean_interval(part.shape_bias.to_numpy())
+        rows.append({"eps": eps, "shape_bias": mean, "ci_low": np.clip(low, 0, 1), "ci_high": np.clip(high, 0, 1), "seeds": len(part)})
+    return pd.DataFrame(rows)
+
+
+def reliability(bias: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """How far each instrument can be trusted as a sign of shape bias, one row each.
+
+    Columns: ``instrument``; ``expected`` (``higher`` or ``lower`` with more shape bias, by the papers' argument); ``shape_only`` and
+    ``texture_only`` (the two controls' readings, mean over seeds); ``gap`` (their difference, signed so that above 0 is as expected)
+    with its 95 % interval ``gap_low``, ``gap_high``; ``rho`` (Spearman's correlation of reading and true bias over all networks,
+    signed alike) with its 95 % interval ``rho_low``, ``rho_high`` from 2,000 resamplings of the networks; ``rho_both`` (the same
+    over the networks trained on both cues); ``networks``; ``verdict``; ``why``.
+
+    The gap's standard error joins, of each control, its image error and the spread of its seeds. ``reliable``: the intervals of gap
+    and rho lie above 0. ``unreliable``: one of them lies below. ``uncertain``: neither.
+    """
+    rows = []
+    for name, (i, _) in judged().items():
+        rng = np.random.default_rng(zlib.crc32(name.encode()))  # of its own: a further instrument changes no other's interval
+        merged = read[read.instrument == name].merge(bias[["network", "seed", "shape_bias"]], on=["network", "seed"])
+        merged = merged.dropna(subset=["value", "shape_bias"])
+        part = {control: merged[merged.network == control] for control in CONTROLS}
+        if any(p.empty for p in part.values()):
+            continue
+        mean = {control: float(p.value.mean()) for control, p in part.items()}
+        gap = i.sign * (mean["shape-only"] - mean["texture-only"])
+        half = Z95 * np.sqrt(sum(_variance(p) for p in part.values()))
+        rho, rho_low, rho_high = _rank_interval(merged.value.to_numpy() * i.sign, merged.shape_bias.to_numpy(), rng)
+        both = merged[~merged.network.isin(CONTROLS)]
+        row = {
+            "instrument": name, "expected": i.expected, "shape_only": mean["shape-only"],
+            "texture_only": mean["texture-only"], "gap": gap, "gap_low": gap - half, "gap_high": gap + half,
+            "rho": rho, "rho_low": rho_low, "rho_high": rho_high,
+            "rho_both": _spearman(both.value.to_numpy()[None] * i.sign, both.shape_bias.to_numpy()[None])[0] if len(both) > 2 else np.nan,
+            "networks": len(merged),
+        }  # fmt: skip
+        rows.append(row | _verdict(row))
+    return pd.DataFrame(rows)
+
+
+def _variance(control: pd.DataFrame) -> float:
+    """Variance of a control's mean reading: that of its images, which all seeds share, and that of its seeds."""
+    images = float(((control.ci_high - control.ci_low) / (2 * Z95)).pow(2).mean())
+    return images + (float(control.value.var(ddof=1)) / len(control) if len(control) > 1 else 0.0)
+
+
+def _verdict(row: dict[str, Any]) -> dict[str, str]:
+    why = []
+    if not row["gap_low"] > 0:
+        failed = "orders {} wrongly" if row["gap_high"] < 0 else "does not tell {} apart"
+        why.append(failed.format("the shape-only and the texture-only network"))
+    if not row["rho_low"] > 0:
+        why.append("falls as the true bias rises" if row["rho_high"] < 0 else "does not rank the networks by their true bias")
+    bad = row["gap_high"] < 0 or row["rho_high"] < 0
+    return {"verdict": "unreliable" if bad else "uncertain" if why else "reliable", "why": " and ".join(why)}
+
+
+def _rank_interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Spearman's correlation with its 95 % percentile interval over 2,000 resamplings of the pairs; nan for fewer than three."""
+    if len(a) < 3:
+        return float("nan"), float("nan"), float("nan")
+    drawn = rng.integers(len(a), size=(2000, len(a)))
+    low, high = np.percentile(_spearman(a[drawn], b[drawn]), [2.5, 97.5])
+    return float(_spearman(a[None], b[None])[0]), float(low), float(high)
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of two (R, N) arrays."""
+    return rank_correlation(torch.tensor(a), torch.tensor(b)).numpy()
+
+
+def summary(trust: pd.DataFrame) -> str:
+    """What `reliability` says of the instruments, in one sentence."""
+    counts = trust.verdict.value_counts()
+    said = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("reliable", "unreliable", "uncertain"))
+    return f"Of the {len(trust)} instruments above, as signs of shape bias: {said}."
+
+
+def ship() -> Path:
+    """Train the grid where it is missing, store it in 16 bits in ``checkpoints/controls``, and write what it says of the instruments.
+
+    Each card's accuracy is that of the stored weights. ``verdicts.json``, which `findings` reads, is of the full profile's images.
+    """
+    folder, store = home() / "checkpoints" / "controls", store_of_home()
+    for n in grid():
+        if not models.checkpoints.exists(folder / n.label):
+            models.checkpoints.save(folder / n.label, *_halved(n))
+    networks = grid()
+    agree, conflict = (shapetex(IMAGES["full"], cue=cue, seed=1) for cue in ("both", "conflict"))
+    bias = truth(networks, conflict, store=store)
+    read = readings(networks, agree, saliency_images=profile("full").saliency_images, store=store)
+    record = {
+        "command": "atviz controls", "images": IMAGES["full"], "networks": len(networks), "biases": bias.round(4).to_dict("records"),
+        "instruments": {row["instrument"]: row for row in reliability(bias, read).round(4).to_dict("records")},
+    }  # fmt: skip
+    (folder / "verdicts.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return folder
+
+
+def _halved(network: Control) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State of a network with its floating-point numbers in 16 bits, and its card with the accuracy that these have."""
+    state = models.halve(network.model)
+    card, of = network.card, network.card["data"]
+    test = data.load(of["name"], "test", limit=of["test"])
+    return state, card | {"metrics": card["metrics"] | {"clean": accuracy(network.model, test)["top1"]}, "stored": "float16"}

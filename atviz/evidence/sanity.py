@@ -1,0 +1,117 @@
+"""Sanity checks of sensitivity maps: how alike the maps of trained, untrained and partly randomized networks are (Adebayo et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import saliency
+from ..data import Images
+from ..models import device_of, fingerprint, randomized
+from .records import Store, cell
+
+Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
+LIKENESS = ("rank", "signed", "ssim")  # what `likeness` measures, in its order
+
+
+def likeness(a: Tensor, b: Tensor) -> np.ndarray:
+    """How alike two sets of maps (N, C, H, W) are, (N, 3) in the order of `LIKENESS`, 1 for the same map.
+
+    ``rank`` and ``ssim`` are `saliency.similarity`. ``signed`` is the rank correlation of the maps' own values, in all channels: where
+    ``rank`` counts it as agreement that both maps are weak at a pixel, as they are where the image is blank, here the signs must agree.
+    """
+    found = saliency.similarity(a, b) | {"signed": saliency.rank_correlation(a.flatten(1), b.flatten(1))}
+    return torch.stack([found[name] for name in LIKENESS], 1).cpu().numpy()
+
+
+def pairs(
+    models: Mapping[str, nn.Module], images: Images, method: str, *, batch_size: int = 100, store: Store | None = None
+) -> dict[str, np.ndarray]:
+    """`likeness` of the maps of every two models for the true class: ``"a and b"`` -> (n, 3).
+
+    ``method`` is one that `asked` knows.
+    """
+    ask, named = asked(method), list(combinations(models, 2))
+
+    def run() -> list[Any]:
+        found: list[list[Any]] = [[] for _ in named]
+        for x, y in images.batches(batch_size, device=device_of(next(iter(models.values())))):
+            maps = {name: ask(model, x, y) for name, model in models.items()}
+            for values, (a, b) in zip(found, named, strict=True):
+                values += likeness(maps[a], maps[b]).tolist()
+        return found
+
+    key = {"measure": "pairs", **_settings(method), "models": [fingerprint(m) for m in models.values()], "images": images.digest}
+    return {f"{a} and {b}": np.array(values) for (a, b), values in zip(named, cell(store, key, run), strict=True)}
+
+
+def cascade(
+    model: nn.Module, images: Images, method: str, *, seed: int = 0, batch_size: int = 100, store: Store | None = None
+) -> dict[str, np.ndarray]:
+    """`likeness` of a model's maps for the true class to those of its copies in `models.randomized`: layer -> (n, 3).
+
+    The first is ``"none"``, the model itself. Then come the layers, from the last to the first. ``method`` is one that `asked` knows;
+    the layers are drawn by ``seed``.
+    """
+    ask = asked(method)
+
+    def run() -> dict[str, list[Any]]:
+        batches = list(images.batches(batch_size, device=device_of(model)))
+        intact = _maps(model, batches, ask)
+        changed = ((name, _maps(copy, batches, ask)) for name, copy in randomized(model, seed=seed))
+        return {name: likeness(intact, maps).tolist() for name, maps in chain([("none", intact)], changed)}
+
+    key = {"measure": "cascade", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed}
+    return {name: np.array(values) for name, values in cell(store, key, run).items()}
+
+
+def dependence(
+    model: nn.Module, images: Images, method: str, *, draws: int = 20, seed: int = 0, batch_size: int = 100, store: Store | None = None
+) -> np.ndarray:
+    """`likeness` of a model's maps for the true class to those of copies with all their layers drawn anew, mean over images: (draws, 3).
+
+    How alike the maps are depends on the weights that are drawn. Many images with one draw say little.
+
+    Raises:
+        ValueError: an unknown method, or fewer than two draws.
+    """
+    if draws < 2:
+        raise ValueError(f"draws is {draws}; it must be at least 2 for an interval")
+    ask = asked(method)
+
+    def run() -> list[Any]:
+        batches = list(images.batches(batch_size, device=device_of(model)))
+        intact, found = _maps(model, batches, ask), []
+        for draw in range(draws):
+            *_, (_, untrained) = randomized(model, seed=seed + draw)
+            found.append(likeness(intact, _maps(untrained, batches, ask)).mean(0).tolist())
+        return found
+
+    key = {"measure": "dependence", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed, "draws": draws}
+    return np.array(cell(store, key, run))
+
+
+def _maps(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], ask: Method) -> Tensor:
+    return torch.cat([ask(model, x, y) for x, y in batches])
+
+
+def asked(method: str) -> Method:
+    """A method of `saliency.METHODS`, or any other that `saliency.attribute` knows, as a function (model, x, y) -> maps.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    if method in saliency.METHODS:
+        return saliency.METHODS[method]
+    saliency.attributions.find(method)  # refuses an unknown name
+    return partial(saliency.attribute, method)
+
+
+def _settings(method: str) -> dict[str, Any]:
+    return {"method": method, "settings": getattr(saliency.METHODS.get(method), "keywords", {})}

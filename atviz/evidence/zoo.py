@@ -1,0 +1,74 @@
+"""The zoo: trained networks kept small for shipping, each with accuracies measured of the very weights that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import attacks, data, home, models
+from ..models import Network, checkpoints
+from ..training import Plan, Trainer, eval_eps, profile, task
+from .accuracy import accuracy, robust_accuracy
+from .records import Store, store_of_home
+
+TOLERANCE = 0.01  # of robust accuracy: PGD does not take the same steps on every machine
+
+
+def publish(network: Network, plan: Plan, folder: Path | None = None) -> Path:
+    """Keep a plan's network in ``folder``, by default in ``checkpoints/zoo``: in half precision, with clean and robust accuracy on all test
+    images in its model card.
+
+    The attack is PGD L∞ at the data set's eps, with the steps of the profile ``zoo`` (Zhang & Zhu 2019, Table 1).
+    """
+    test, eps = plan.images.test, eval_eps(plan.dataset)
+    halves = models.halve(network.module)
+    attack = {"eps": eps, "step_size": eps / 4, "steps": profile("zoo").eval_steps}
+    card = network.card
+    card = card | {"metrics": card["metrics"] | _measure(network.module, test, attack, store_of_home()), "attack": attack}
+    if folder is None:
+        folder = home() / "checkpoints" / "zoo" / f"{test.name.split(':')[-1]}-{plan.scale.arch}-{network.name}-s{plan.seed}"
+    checkpoints.save(folder, halves, card)
+    return folder
+
+
+def publish_backbones() -> Path:
+    """Train the backbones of the quick profile where they are missing, and keep them in 16 bits in ``checkpoints/transfer``."""
+    folder = home() / "checkpoints" / "transfer"
+    for seed in (0, 1):
+        plan = replace(task(Plan()).source, seed=seed)
+        trainer = Trainer(plan)
+        for name in (plan.baseline, plan.subject):
+            kept = folder / trainer.folder(name).name
+            if not checkpoints.exists(kept):
+                publish(trainer.obtain(name), plan, kept)
+    return folder
+
+
+def verify(folder: Path, dataset: str, *, size: int | None = None) -> dict[str, tuple[float, float, bool]]:
+    """Measure a checkpoint's accuracies again: measure -> found, what the card says, whether they agree.
+
+    Clean accuracy may differ by two images, robust accuracy by a hundredth. Networks outside the zoo have no robust accuracy.
+
+    Raises:
+        ValueError: the data set is not the one that the card was written for; as `models.load`.
+    """
+    network = models.load(folder)
+    card = network.card
+    images = data.load(dataset, "test", size=size, limit=card["data"]["test"])
+    if images.digest != card["data"]["test_digest"]:
+        raise ValueError(f"{folder} was measured on other test images than {dataset}'s; name its data set with --dataset")
+    found = _measure(network.module, images, card.get("attack"))
+    allowed = {"clean": 2 / len(images), "robust": TOLERANCE}
+    claimed = card["metrics"]
+    return {key: (value, claimed[key], abs(value - claimed[key]) <= allowed[key]) for key, value in found.items()}
+
+
+def _measure(model: nn.Module, images: data.Images, attack: dict[str, Any] | None, store: Store | None = None) -> dict[str, float]:
+    if attack is None:
+        return {"clean": accuracy(model, images)["top1"]}
+    row = robust_accuracy(model, images, attack=partial(attacks.pgd, **attack), store=store)
+    return {"clean": row["clean"], "robust": row["robust"]}

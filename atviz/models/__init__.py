@@ -1,0 +1,26 @@
+"""Networks: architectures, checkpoints, references, and how a network is used."""
+
+from . import checkpoints
+from .architectures import ARCHITECTURES, AlexNet, Normalize, ResNet, Standardize, build, parse
+from .inference import (
+    bf16_is_faster,
+    check_images,
+    check_pixels,
+    device_of,
+    evaluating,
+    fast_autocast,
+    fingerprint,
+    halve,
+    memory_format,
+    predict,
+)  # fmt: skip
+from .network import Network, Networks
+from .randomize import randomized
+from .references import load
+from .weights import PRETRAINED, has_small_stem, origin, read_state
+
+__all__ = [
+    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Network", "Networks", "Normalize", "ResNet", "Standardize", "bf16_is_faster", "build",
+    "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "halve", "has_small_stem",
+    "load", "memory_format", "origin", "parse", "predict", "randomized", "read_state",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""Using a network: predictions, its mode, its identity, and checks of what goes in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the names and values of all parameters and buffers: what a result's key says of its model."""
+    sha = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def halve(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model with its floating-point numbers in 16 bits, for storing; the model is rounded to it, so that what is measured
+    next is what is stored."""
+    state = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
+    model.load_state_dict(state)
+    return state
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """``model`` in eval mode; afterwards, also after an exception, every module is back in the mode it was in."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
+    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; judged in eval mode and fp32."""
+    found = []
+    with evaluating(model):
+        for x, _ in batches:
+            # gradients are off for this forward pass alone: the batches may come from an attack
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+                logits = model(x)
+                found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
+    return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
+
+
+def check_images(x: Tensor) -> None:
+    """ValueError unless ``x`` is (N, C, H, W) and floating-point."""
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"x must be (N, C, H, W) floating-point, not {tuple(x.shape)} {x.dtype}")
+
+
+def check_pixels(x: Tensor) -> None:
+    """ValueError unless ``x`` is (N, C, H, W), floating-point and within [0, 1] up to 1e-6."""
+    check_images(x)
+    if x.numel():
+        low, high = x.aminmax()
+        if not (low >= -1e-6 and high <= 1 + 1e-6):
+            raise ValueError(f"pixels run from {low:.4g} to {high:.4g}; they must be in [0, 1]: normalization is the model's first layer")
+
+
+def bf16_is_faster(device: torch.device) -> bool:
+    """Whether this hardware multiplies bfloat16 natively: CUDA from compute capability 8 on, CPUs with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probes = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile")]
+    return device.type == "cpu" and any(probe() for probe in probes if probe)
+
+
+def fast_autocast(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where `bf16_is_faster`, else a context that changes nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_faster(device))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a network's parameters; the CPU for a network without parameters."""
+    return next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+
+
+def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """How a network's weights lie in memory for training: channels last, which is faster, or contiguous.
+
+    On the CPU a strided 1×1 convolution of fewer than 16 channels needs contiguous weights. Channels last, oneDNN computes wrong
+    gradients for it, hangs or crashes (github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+    narrow = (
+        module.in_channels < 16 and module.kernel_size == (1, 1) and max(module.stride) > 1
+        for module in model.modules() if isinstance(module, nn.Conv2d)
+    )  # fmt: skip
+    return torch.contiguous_format if device.type == "cpu" and any(narrow) else torch.channels_last

@@ -1,0 +1,81 @@
+"""The page of a notebook: it shows figures, tables and findings and, on request, writes them to a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..evidence import Claim, Finding, findings
+from ..papers import Drawing
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class Page:
+    """What a notebook shows.
+
+    ``settings`` are those of the notebook's parameters. ``out`` is the folder that figures (PNG and SVG), tables (CSV) and findings are
+    written to; "" writes nothing.
+    """
+
+    name: str
+    settings: Settings = field(default_factory=Settings)
+    out: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    figures: int = 0
+
+    def draw(self, drawing: Drawing) -> Any:
+        """Draw a paper's figure: see `figure`."""
+        from . import figures
+
+        return self.figure(getattr(figures, drawing.kind)(**drawing.content), drawing.name, drawing.caption)
+
+    def figure(self, figure: Figure, name: str, caption: str) -> Any:
+        """Write a figure as PNG and SVG, which carry its caption, to ``out``, and return it as a picture for the notebook."""
+        from IPython.display import Image
+
+        from .figures import rendered
+
+        self.figures += 1
+        png = rendered(figure, "png", caption=caption, dpi=200 if self.out else 110)
+        self._write("figures", f"{self.figures}-{name}.png", png)
+        if self.out:
+            self._write("figures", f"{self.figures}-{name}.svg", rendered(figure, "svg", caption=caption))
+        return Image(png, width=round(figure.get_figwidth() * 100), alt=caption)
+
+    def table(self, rows: pd.DataFrame | Sequence[dict[str, Any]], name: str, *, show: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Write rows as CSV to ``out`` and return them, or ``show`` in their place, for the notebook."""
+        frame = pd.DataFrame(rows)
+        self._write("tables", f"{name}.csv", frame.to_csv(index=False).encode())
+        return frame if show is None else show
+
+    def note(self, *found: Finding) -> None:
+        """Keep findings for the page's conclusion."""
+        self.findings += found
+
+    def compare(self, claim: Claim, before: float, after: float, interval: tuple[float, float, float], *, n: int, **more: Any) -> None:
+        """Keep the finding of any two numbers: ``interval`` is their difference, after minus before, and its bounds."""
+        underfit = more.pop("underfit", None)
+        self.note(Finding(claim, before, underfit, after, *interval, n=n, **{"percent": False, **more}))
+
+    def conclude(self, also: str = "") -> Any:
+        """Write the findings to ``out`` and return them for the notebook: a table, and the first one in words. ``also`` comes after it."""
+        from IPython.display import Markdown
+
+        self._write("findings", f"{self.name}.json", json.dumps([f.row() for f in self.findings], indent=1).encode())
+        table = f"{findings.markdown(self.findings)}\n\n" if self.findings else ""
+        return Markdown(f"{table}**Found.** {findings.sentence(self.findings)} {also}".strip())
+
+    def _write(self, kind: str, name: str, content: bytes) -> None:
+        if self.out:
+            path = Path(self.out) / kind / (name if kind == "findings" else f"{self.name}_{name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

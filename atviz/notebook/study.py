@@ -1,0 +1,52 @@
+"""What a notebook opens: the study and the page that its parameters describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..evidence import Study, store_of_home
+from ..papers.itazuri import IMAGENET_MEAN
+from ..training import Trainer
+from .page import Page
+from .settings import Settings
+
+
+def study_of(settings: Settings, *, mean: Sequence[float] = ()) -> Study:
+    """The study of settings: networks that have no checkpoint are trained.
+
+    ``mean`` is what colors are reversed about. The default is the ImageNet mean for ImageNet, as in Itazuri et al. (2019), else the mean
+    of the training images to four decimals; in the profile ``zoo`` that mean is in the baseline's model card.
+    """
+    images = settings.images.test
+    stylizer = settings.stylizer(max(images.shape[1:]))  # first: it refuses styles and networks that are not there
+    networks = Trainer(settings).networks
+    if not mean and settings.kind == "imagenet":
+        mean = IMAGENET_MEAN
+    elif not mean:
+        held = settings.profile == "zoo" and networks.baseline.card["model"].get("mean")
+        mean = held or settings.images.train.channel_stats()[0]
+    material = {"stylizer": stylizer, "mean": tuple(round(float(value), 4) for value in mean)}
+    return Study(networks, images, store_of_home(), settings.seed, settings.scale, material)
+
+
+def open_page(name: str, parameters: Mapping[str, Any]) -> Page:
+    """The page that a notebook's parameters describe: those of its variables, as in ``globals()``, that are `Settings`, and ``out``.
+
+    Raises:
+        ValueError: in one sentence, settings that cannot be.
+    """
+    return Page(name, Settings.of(parameters), parameters.get("out", ""))
+
+
+def open_study(name: str, parameters: Mapping[str, Any]) -> tuple[Study, Page]:
+    """The study and the page that a notebook's parameters describe. Raises as `open_page` and `study_of`."""
+    page = open_page(name, parameters)
+    return study_of(page.settings, mean=parameters.get("mean", ())), page
+
+
+def reruns(parameters: Mapping[str, Any], seeds: Sequence[int]) -> list[Study]:
+    """The same study with each of the other ``seeds``."""
+    settings = Settings.of(parameters)
+    return [study_of(replace(settings, seed=seed)) for seed in dict.fromkeys(seeds) if seed != settings.seed]

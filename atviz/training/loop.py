@@ -1,0 +1,239 @@
+"""The training loop: one function for normal, FGSM, PGD and spatial training, on one device or many."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from .. import __version__, attacks
+from ..data import Images
+from ..models import bf16_is_faster, fast_autocast, memory_format, predict
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PROBE_IMAGES, PROBE_STEPS = 256, 10  # the PGD attack at the end of each epoch that shows whether robustness holds
+STOP_SAMPLE, STOP_CHECKS = 1000, 20  # how often an epoch looks whether the accuracy to stop at is reached
+
+
+class CatastrophicOverfitting(UserWarning):
+    """A model resists the attack it is trained with but not one of more steps (Wong et al. 2020)."""
+
+
+def make_fabric(*, accelerator: str = "auto", devices: int | str = 1, num_nodes: int = 1, precision: str | None = None) -> Fabric:
+    """A Lightning Fabric of these devices, with bfloat16 autocast where the hardware is faster for it."""
+    from lightning_fabric import Fabric
+
+    if precision is None:
+        device = torch.device("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
+        precision = "bf16-mixed" if bf16_is_faster(device) else "32-true"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for every loop about its precision
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)  # type: ignore[arg-type]
+
+
+def attack_of(recipe: Recipe) -> Callable[..., Tensor] | None:
+    """The attack a recipe trains with, ``(model, x, y, generator=…) -> x_adv``; None for normal training."""
+    if not recipe.adversarial:
+        return None
+    if recipe.attack == "spatial":
+        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("steps", "step_size", "tv_weight", "method")}
+        return lambda model, x, y, generator=None: attacks.spatial(model, x, y, **options)
+    if recipe.attack not in ("fgsm", "pgd"):
+        raise ValueError(f"recipe {recipe.name} has attack {recipe.attack!r}; it must be none, fgsm, pgd or spatial")
+    return partial(
+        attacks.pgd,
+        eps=recipe.eps,
+        step_size=recipe.step_size,
+        steps=recipe.steps,
+        norm=recipe.norm,
+        step=recipe.step,
+        random_start=recipe.random_start,
+    )
+
+
+def fit(
+    model: nn.Module,
+    recipe: Recipe,
+    train: Images,
+    test: Images,
+    *,
+    seed: int = 0,
+    fabric: Fabric | None = None,
+    resume: Path | None = None,
+) -> dict[str, Any]:
+    """Train ``model`` in place by ``recipe``.
+
+    Every epoch draws its batches, augmentation and random starts from the seed and its own number, so a run that goes on from
+    ``resume`` (the file in which each finished epoch is kept) ends where an uninterrupted one does.
+
+    Returns:
+        ``history``, one row per epoch (training loss and accuracy, clean test accuracy, robust accuracy of the probe, learning rate,
+        seconds); ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the step at which
+        ``recipe.stop_at`` was reached, or None.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite; the model holds the weights of the last finished epoch.
+    """
+    fabric = fabric or make_fabric()
+    fabric.launch()
+    batch = recipe.batch_size
+    steps = len(train) // batch
+    if not steps:
+        raise ValueError(f"{len(train)} training images do not fill one batch of {batch}")
+    attack = attack_of(recipe)
+    train = train.to(fabric.device)
+    layout = memory_format(model, fabric.device)
+    module = model.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(module.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    schedule = _schedule(recipe, optimizer, steps)
+    done: dict[str, Any] = {"epoch": 0, "history": [], "collapsed_at": None, "stopped_at": None}
+    if resume is not None and resume.is_file():
+        saved = torch.load(resume, map_location=fabric.device, weights_only=True)
+        module.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        done = saved["done"]
+    wrapped, optimizer = fabric.setup(module, optimizer)
+    good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    first, world = fabric.global_rank, fabric.world_size
+    quiet = first != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
+    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=quiet)
+    for epoch in range(done["epoch"], recipe.epochs):
+        if done["stopped_at"] is not None:
+            break
+        start, seen, hits, total_loss = time.perf_counter(), 0, 0, 0.0
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        wrapped.train()
+        for step, (x, y) in enumerate(train.batches(batch, shuffle=True, augment=recipe.augment, generator=generator)):
+            if step == steps:  # the last, incomplete batch
+                break
+            # each process takes its share of the same batch: the result does not depend on their number
+            x, y = x[first::world], y[first::world]
+            if layout is torch.contiguous_format:
+                x = x.contiguous()  # streamed images are channels last
+            if attack and not (recipe.mix and step % 2 == 0):
+                with fabric.autocast():
+                    x = attack(module, x, y, generator=generator)
+            logits = wrapped(x)
+            loss = F.cross_entropy(logits.float(), y)
+            # asked of all processes together, so that none waits for one that has stopped
+            if not torch.isfinite(fabric.all_reduce(loss.detach())):  # type: ignore[arg-type]
+                module.load_state_dict(good)
+                bar.close()
+                raise FloatingPointError(
+                    f"the loss of {recipe.name} became {loss.item()} in epoch {epoch + 1}, step {step + 1}, at learning rate "
+                    f"{schedule.get_last_lr()[0]:.3g}; the model holds the weights of epoch {epoch}; a lower lr than {recipe.lr} may help"
+                )
+            fabric.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            seen, hits, total_loss = seen + len(y), hits + int((logits.argmax(1) == y).sum()), total_loss + loss.item() * len(y)
+            bar.update()
+            due = (step + 1) % max(1, steps // STOP_CHECKS) == 0
+            # the first process decides for all: their batch statistics differ a little
+            if recipe.stop_at is not None and due and fabric.broadcast(_reaches(module, test, recipe.stop_at)):
+                done["stopped_at"] = epoch * steps + step + 1
+                break
+        row: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": total_loss / seen,
+            "train_accuracy": hits / seen,
+            "lr": schedule.get_last_lr()[0],
+        }
+        row |= {"clean": _accuracy(module, test), "robust": _probe(module, recipe, test) if attack else None}
+        done["history"].append(row | {"seconds": time.perf_counter() - start})
+        done["epoch"] = epoch + 1
+        if attack and done["collapsed_at"] is None and _collapsed(done["history"]):
+            done["collapsed_at"] = epoch + 1
+            warnings.warn(_collapse_message(recipe, row), CatastrophicOverfitting, stacklevel=2)
+        bar.set_postfix(clean=f"{row['clean']:.3f}", robust="–" if row["robust"] is None else f"{row['robust']:.3f}")
+        good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        if resume is not None and fabric.is_global_zero:
+            _keep(resume, {"model": good, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "done": done})
+    bar.close()
+    if recipe.stop_at is not None and done["stopped_at"] is None:
+        warnings.warn(f"{recipe.name} never reached a clean accuracy of {recipe.stop_at:.4f} in {recipe.epochs} epochs", stacklevel=2)
+    return {key: done[key] for key in ("history", "collapsed_at", "stopped_at")}
+
+
+def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * steps + 1, cycle_momentum=False)
+    if recipe.schedule == "step":
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, [epoch * steps for epoch in recipe.milestones])
+    raise ValueError(f"recipe {recipe.name} has schedule {recipe.schedule!r}; it must be one-cycle or step")
+
+
+def _accuracy(module: nn.Module, images: Images) -> float:
+    device = next(module.parameters()).device
+    return float((predict(module, images.batches(500, device=device))[:, 0] == images.y.cpu()).float().mean())
+
+
+def _reaches(module: nn.Module, test: Images, target: float) -> bool:
+    """Whether the accuracy on all of ``test`` is at least ``target``; a sample, which is cheap, is asked first."""
+    sample = test.sample(min(STOP_SAMPLE, len(test)))
+    return _accuracy(module, sample) >= target - 0.05 and _accuracy(module, test) >= target
+
+
+def _probe(module: nn.Module, recipe: Recipe, test: Images) -> float:
+    """Accuracy on the first images of the test set under PGD at the recipe's own eps, or under spatial, twice the steps of half the size."""
+    device, images = next(module.parameters()).device, test.sample(min(PROBE_IMAGES, len(test)))
+    attack: Any = partial(attacks.pgd, eps=recipe.eps, step_size=recipe.eps / 4 if recipe.norm == "linf" else recipe.step_size,
+                          steps=PROBE_STEPS, norm=recipe.norm, step=recipe.step)  # fmt: skip
+    if recipe.attack == "spatial":
+        attack = attack_of(replace(recipe, steps=2 * recipe.steps, step_size=recipe.step_size / 2))
+    with fast_autocast(device):
+        attacked = ((attack(module, x, y), y) for x, y in images.batches(128, device=device))
+        return float((predict(module, attacked)[:, 0] == images.y.cpu()).float().mean())
+
+
+def _collapsed(history: list[dict[str, Any]]) -> bool:
+    """Whether the probe fell below half of its best or of the accuracy under the training attack, while clean accuracy holds."""
+    last = history[-1]
+    best = max(row["robust"] for row in history)
+    above = max(best, last["train_accuracy"])
+    return above > 0.3 and last["robust"] < 0.5 * min(above, last["clean"])
+
+
+def _collapse_message(recipe: Recipe, row: dict[str, Any]) -> str:
+    probe = "twice as many steps of half the size" if recipe.attack == "spatial" else f"PGD with {PROBE_STEPS} steps at the same eps"
+    return (
+        f"catastrophic overfitting of {recipe.name} in epoch {row['epoch']}: it classifies {row['train_accuracy']:.1%} of the "
+        f"attacked training images, but {row['robust']:.1%} under {probe}"
+    )
+
+
+def _keep(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_suffix(".partial")
+    torch.save(state, partial_path)
+    partial_path.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """What a card says of the software that made it."""
+    import torchvision
+
+    return {"atviz": __version__, "python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON; what only the spatial attack has is left out of the others."""
+    found = asdict(recipe) | {"milestones": list(recipe.milestones)}
+    return found if recipe.attack == "spatial" else {name: value for name, value in found.items() if name not in ("tv_weight", "method")}

@@ -1,0 +1,170 @@
+"""Recipes: how a network is trained, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..names import unknown
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a model's training but the data, the architecture and the seed."""
+
+    name: str
+    attack: str = "none"  # "none" | "fgsm" | "pgd" | "spatial"
+    norm: str = "linf"  # "linf" | "l2"
+    eps: float = 0.0  # radius of the threat model; pixels are in [0, 1]
+    step_size: float = 0.0
+    steps: int = 0
+    step: str = "sign"  # "sign" | "gradient"
+    random_start: bool = False
+    tv_weight: float = 0.0  # "spatial": of the flow's total variation
+    method: str = "first-order"  # "spatial": "first-order" | "lbfgs"
+    mix: bool = False  # clean and adversarial batches in turn, instead of adversarial ones only
+    stop_at: float | None = None  # stop when the clean test accuracy reaches this
+    epochs: int = 30
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"  # "one-cycle" | "step"
+    milestones: tuple[int, ...] = ()  # "step": the rate falls to a tenth after each of these epochs
+    augment: str | None = "crop-flip"
+
+    @property
+    def adversarial(self) -> bool:
+        return self.attack != "none"
+
+    @property
+    def title(self) -> str:
+        """The threat model in words, for labels: ``PGD L∞ ε=8/255, 20 steps``."""
+        if not self.adversarial:
+            return self.name
+        if self.attack == "spatial":
+            return f"spatial, {self.steps} " + ("L-BFGS steps" if self.method == "lbfgs" else "steps")
+        eps = eps_text(self.eps) if self.norm == "linf" else f"{self.eps:g}"
+        norm = "L∞" if self.norm == "linf" else "L2"
+        return f"FGSM ε={eps}" if self.attack == "fgsm" else f"PGD {norm} ε={eps}, {self.steps} steps"
+
+
+def eps_text(eps: float) -> str:
+    """An L∞ radius in words: ``8/255`` where it is a whole number of 255ths, else a decimal."""
+    return f"{round(eps * 255)}/255" if abs(eps * 255 - round(eps * 255)) < 1e-9 else f"{eps:g}"
+
+
+# The models of Zhang & Zhu (2019), section 4, at the scale of their large images.
+PAPER_MODELS = [
+    "pgd-inf-8", "pgd-inf-4", "pgd-inf-2", "pgd-inf-1", "pgd-l2-12", "pgd-l2-8", "pgd-l2-4", "fgsm-8", "fgsm-4", "normal", "underfit",
+]  # fmt: skip
+
+# what Zhang & Zhu say, what they ran where the two differ, and what Itazuri et al. say
+PRESETS = ("paper", "code", "itazuri")
+# "code": epochs, and those after which the rate falls, by attack; the schedule of Caltech-256
+CODE_EPOCHS = {"none": (11, (5, 8)), "fgsm": (21, (10, 16)), "pgd": (21, (10, 16)), "spatial": (20, (8, 14))}
+
+ITAZURI_MODELS = ["normal", "fgsm-0.005"]
+STEM_SIDE = 64  # up to this side networks have a small stem, and images are not cropped at random areas
+
+SMALL_SIDE = 32  # up to this side the paper's L2 radii, 12, 8 and 4, count tenths
+
+
+def get(name: str, *, preset: str = "paper", image_size: int | None = None, **changes: Any) -> Recipe:
+    """The recipe of a name for images of a side, with ``changes`` to its fields.
+
+    ``normal``, ``underfit``, ``spatial`` and, with an eps that the name states, ``fgsm-E``, ``pgd-inf-E`` and ``pgd-l2-E``. For L∞ a whole
+    number counts 255ths (``pgd-inf-8``: 8/255) and a decimal is in pixel units (``pgd-inf-0.1``); for L2 it is
+    in pixel units, and a whole number counts tenths where ``image_size`` is at most 32 (``pgd-l2-8``: 8, and 0.8 on CIFAR-10). PGD
+    takes 20 sign steps of eps/2 (``pgd-inf-1``: of eps), and for L2 of eps/2 255ths, with eps counted tenfold where it is small
+    or a decimal: the paper divides its radii by ten for small images and keeps the steps. ``spatial`` weighs the total variation
+    by 0.05 and takes 10 first-order steps.
+
+    The preset ``code`` is what the authors ran: clean and adversarial batches in turn, ``pgd-inf-1`` with steps of eps/2, ``spatial``
+    with 50 iterations of L-BFGS, and their schedule: batches of 64, learning rates .01, .001 and .0001 for 5 + 3 + 3 epochs,
+    adversarially 10 + 6 + 5, spatially 8 + 6 + 6.
+
+    The preset ``itazuri``, whose models are ``normal`` and ``fgsm-0.005``: batches of 256, a learning rate of 0.1 that falls to a tenth
+    after epochs 30 and 60 of 90, momentum 0.9, weight decay 1e-4 (not given in the paper), and, where ``image_size`` is above 64 or
+    not given, random crops of 8 to 100 % of the area, resized.
+
+    Raises:
+        ValueError: an unknown name, preset or field, or an eps that is not positive.
+
+    Source: Zhang & Zhu 2019, section 4 and the authors' code; Itazuri et al. 2019, section 3.
+    """
+    unknown = sorted(set(changes) - {field.name for field in fields(Recipe)})
+    if unknown:
+        raise ValueError(f"a recipe has no field {unknown[0]!r}; it has {', '.join(field.name for field in fields(Recipe))}")
+    check_preset(preset)
+    recipe = _named(name)
+    if preset == "code":
+        recipe = _as_run(recipe)
+    if preset == "itazuri":
+        recipe = replace(
+            recipe, epochs=90, batch_size=256, lr=0.1, momentum=0.9, weight_decay=1e-4, schedule="step", milestones=(30, 60),
+            augment=recipe.augment if image_size is not None and image_size <= STEM_SIDE else "resized-crop-flip",
+        )  # fmt: skip
+    if recipe.norm == "l2" and "." not in name and image_size is not None and image_size <= SMALL_SIDE:
+        recipe = replace(recipe, eps=recipe.eps / 10)
+    return replace(recipe, **changes)
+
+
+def check_preset(name: str) -> None:
+    """ValueError for an unknown preset."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known are {', '.join(PRESETS)}")
+
+
+def _as_run(recipe: Recipe) -> Recipe:
+    epochs, milestones = CODE_EPOCHS[recipe.attack]
+    recipe = replace(
+        recipe, mix=recipe.adversarial, epochs=epochs, batch_size=64, lr=0.01, momentum=0.9, weight_decay=5e-4, schedule="step",
+        milestones=milestones,
+    )  # fmt: skip
+    if recipe.name == "pgd-inf-1":
+        return replace(recipe, step_size=recipe.eps / 2)
+    return replace(recipe, method="lbfgs", steps=50, step_size=0.5) if recipe.attack == "spatial" else recipe
+
+
+def fine_tuned(recipe: Recipe) -> Recipe:
+    """The recipe for a network that starts from ImageNet weights, with the schedule of the authors' code for its kind of attack."""
+    epochs, milestones = CODE_EPOCHS[recipe.attack]
+    return replace(recipe, lr=0.01, schedule="step", milestones=milestones, epochs=epochs, batch_size=64)
+
+
+def lasting(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe for a number of epochs: its learning rate falls after the same shares of them."""
+    milestones = tuple(max(1, round(epoch * epochs / recipe.epochs)) for epoch in recipe.milestones)
+    return replace(recipe, epochs=epochs, milestones=milestones)
+
+
+def _named(name: str) -> Recipe:
+    if name in ("normal", "underfit"):
+        return Recipe(name)
+    if name == "spatial":
+        return Recipe(name, attack="spatial", steps=10, step_size=0.1, tv_weight=0.05)
+    match = re.fullmatch(r"(fgsm|pgd-inf|pgd-l2)-(\d+(?:\.\d+)?)", name)
+    if not match or float(match[2]) == 0:
+        hint = "known are normal, underfit, spatial, fgsm-E, pgd-inf-E and pgd-l2-E with an eps above 0, as in pgd-inf-8"
+        raise unknown("recipe", name, [*PAPER_MODELS, "spatial"], hint=hint, cutoff=0.5)
+    kind, number, whole = match[1], float(match[2]), "." not in match[2]
+    if kind == "pgd-l2":
+        step_size = (number if whole else 10 * number) / 2 / 255
+        return Recipe(name, attack="pgd", norm="l2", eps=number, step_size=step_size, steps=20)
+    eps = number / 255 if whole else number
+    if eps > 1:
+        raise ValueError(f"{name!r} states an eps of {eps:.3g}, larger than the range of a pixel, 1; a whole number counts 255ths")
+    if kind == "fgsm":
+        return Recipe(name, attack="fgsm", eps=eps, step_size=eps, steps=1)
+    return Recipe(name, attack="pgd", eps=eps, step_size=eps if name == "pgd-inf-1" else eps / 2, steps=20)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Recipes as tables list them: normal, underfit, then by kind, the largest eps first."""
+    kinds = ["normal", "underfit", "pgd-inf", "pgd-l2", "fgsm", "spatial"]
+    return sorted(
+        names, key=lambda name: (next((i for i, kind in enumerate(kinds) if name.startswith(kind)), len(kinds)), -get(name).eps, name)
+    )

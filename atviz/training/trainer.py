@@ -1,0 +1,114 @@
+"""The networks of a plan: read from their checkpoints, or trained and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from .. import home, models
+from ..models import Network, Networks, checkpoints
+from . import loop
+from .plan import Plan
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class Trainer:
+    """Obtains networks of a plan. A network that has no checkpoint is trained; an interrupted training goes on from its last epoch."""
+
+    plan: Plan
+    device: torch.device = field(default_factory=best_device)
+    fabric: Fabric | None = None
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Every network of the plan with its role, in the plan's order, in eval mode."""
+        found = {name: self.obtain(name) for name in self.plan.names}
+        return Networks.of(found.values(), baseline=self.plan.baseline, subject=self.plan.subject)
+
+    def obtain(self, name: str) -> Network:
+        """The network of a recipe, read from its checkpoint or trained."""
+        folder = self.folder(name)
+        if not checkpoints.exists(folder):
+            self._train(folder, self.recipe(name))
+        network = models.load(folder)
+        return replace(network, name=name, module=network.module.to(self.device))
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of a network. That of ``underfit`` stops at the accuracy of the subject, which is trained where it is missing."""
+        train = self.plan.images.train
+        stop_at = self.obtain(self.plan.subject).card["metrics"]["clean"] if name == "underfit" else None
+        return self.plan.recipe(name, side=train.shape[-1], count=len(train), stop_at=stop_at)
+
+    def folder(self, name: str) -> Path:
+        """Where the checkpoint of a network lies. Outside the zoo its name holds a hash of all that the training depends on."""
+        plan = self.plan
+        if plan.profile == "zoo":
+            return checkpoints.zoo(plan.dataset)[name]
+        key = {
+            "recipe": loop.describe(self.recipe(name)), "arch": plan.scale.arch, "seed": plan.seed,
+            "train": plan.images.train.digest, "test": plan.images.test.digest,
+        }  # fmt: skip
+        if plan.start:
+            key["weights"] = plan.start["sha256"][:8]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
+        dataset = re.sub(r"[^\w.-]+", "-", plan.images.test.name)
+        return home() / "checkpoints" / "local" / f"{dataset}-{plan.scale.arch}-{name}-s{plan.seed}-{digest}"
+
+    def _train(self, folder: Path, recipe: Recipe) -> None:
+        plan, images, test = self.plan, self.plan.images.train, self.plan.images.test
+        channels, _, side = images.shape
+        shape: dict[str, Any] = {"arch": plan.scale.arch, "num_classes": len(images.classes), "in_channels": channels, "image_size": side}
+        if plan.kind == "tiny-imagenet":
+            shape["standardize"] = True  # each image by itself (Zhang & Zhu 2019)
+        else:
+            shape["mean"], shape["std"] = images.channel_stats()
+        if plan.initial:
+            shape["small_stem"] = models.has_small_stem(plan.initial)
+        model = drawn(shape, plan.seed, plan.initial)
+        resume = folder.with_name(folder.name + ".training")
+        fabric = self.fabric or loop.make_fabric()
+        report = loop.fit(model, recipe, images, test, seed=plan.seed, fabric=fabric, resume=resume)
+        described = {
+            "name": images.name, "train": len(images), "test": len(test), "train_digest": images.digest, "test_digest": test.digest,
+        }  # fmt: skip
+        hits = models.predict(model, test.batches(500, device=models.device_of(model)))[:, 0] == test.y.cpu()
+        card = {
+            "model": shape, "recipe": loop.describe(recipe), "data": described, "classes": images.classes, "seed": plan.seed,
+            "started_from": plan.start, "metrics": {"clean": int(hits.sum()) / len(test), "probe": report["history"][-1]["robust"]},
+            "collapsed_at": report["collapsed_at"], "stopped_at": report["stopped_at"], "history": report["history"],
+            "versions": loop.versions(),
+        }  # fmt: skip
+        if fabric.is_global_zero:
+            checkpoints.save(folder, model.state_dict(), card)
+            resume.unlink(missing_ok=True)
+        fabric.barrier()
+
+
+def drawn(shape: dict[str, Any], seed: int, weights: str | None = None) -> nn.Module:
+    """A network before its training: of a card's ``model``, its random weights drawn by ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return models.build(**shape, weights=weights)
+
+
+def untrained(network: Network, seed: int) -> nn.Module:
+    """A network of the same architecture with random weights, in eval mode, on the same device."""
+    device = models.device_of(network.module)
+    return drawn(network.card["model"], seed).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -1,0 +1,53 @@
+"""A trained network, notebooks of a few lines, and settings that train in a moment."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
+
+from atviz.app.cli import app
+from atviz.notebook import Settings
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint that `atviz train normal` leaves."""
+    home = tmp_path_factory.mktemp("cli")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATVIZ_HOME", str(home))
+        done = CliRunner().invoke(app, ["train", "normal", "--profile", "smoke", "--train-limit", "200", "--test-limit", "60"])
+    assert done.exit_code == 0, done.output
+    return next((home / "checkpoints" / "local").iterdir())
+
+
+@pytest.fixture
+def of_trained(trained_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint, in the home that it was made in."""
+    monkeypatch.setenv("ATVIZ_HOME", str(trained_folder.parents[2]))
+    return trained_folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings that train in a moment, in a home of the test's own."""
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    yield Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+
+
+@pytest.fixture(scope="session")
+def write_notebook() -> Callable[[Path, str, str], Path]:
+    """Write a notebook with a cell of parameters, a cell that prints, and a cell of the test's own."""
+
+    def write(folder: Path, name: str, code: str) -> Path:
+        source = "dataset = 'fashion'\nprofile = 'quick'\nmodels = []\nout = ''\nextra = 1"
+        parameters = new_code_cell(source, metadata={"tags": ["parameters"]})
+        folder.mkdir(parents=True, exist_ok=True)
+        notebook = new_notebook(cells=[parameters, new_code_cell("print('before')"), new_code_cell(code)])
+        notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+        return folder / f"{name}.ipynb"
+
+    return write

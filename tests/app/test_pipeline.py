@@ -1,0 +1,216 @@
+"""`atviz run`: what it does once, and what it leaves behind when something goes wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import nbformat
+import pytest
+
+from atviz.app import pipeline
+from atviz.notebook import Settings
+
+ATVIZ = [sys.executable, "-c", "from atviz.app.cli import app; app()"]
+TINY = ["--profile", "smoke", "--train-limit", "200", "--test-limit", "60"]
+
+
+def atviz(*args, home, **kwargs):
+    return subprocess.run(
+        [*ATVIZ, *args], capture_output=True, text=True, timeout=300, env={**os.environ, "ATVIZ_HOME": str(home)}, **kwargs
+    )
+
+
+def test_notebooks_are_chosen_by_number_or_word_in_reading_order():
+    assert [path.stem for path in pipeline.choose(["saturate", "02"])] == ["02_saliency", "04_saturate"]
+    assert pipeline.choose([]) == pipeline.notebooks()
+    with pytest.raises(ValueError, match="unknown notebook 'qqq'; known are 00_controls, "):
+        pipeline.choose(["qqq"])
+
+
+def test_parameters_of_every_notebook_are_typed_literals():
+    assert len(pipeline.notebooks()) >= 5
+    for path in pipeline.notebooks():
+        found = pipeline.parameters(path)
+        # the controls have images and networks of their own
+        wanted = {"profile", "out"} if path.stem == "00_controls" else pipeline.SHARED - {"styles", "adain", "alpha"}
+        assert wanted <= found.keys(), path.name
+        pipeline.check_parameters({name: value for name, value in found.items() if name not in pipeline.SHARED}, [path])
+
+
+def test_parameters_of_a_notebook_are_the_defaults_of_the_settings():
+    for path in pipeline.notebooks():
+        found = {name: value for name, value in pipeline.parameters(path).items() if name in pipeline.SHARED - {"out"}}
+        profile = found.pop("profile")
+        assert Settings.of(found) == Settings(), path.name
+        assert profile == ("zoo" if path.stem == "11_explore" else "quick")
+
+
+def test_a_whole_number_stands_for_a_float_and_true_for_no_number():
+    path = pipeline.choose(["saturate"])
+    pipeline.check_parameters({"levels": [2, 4.0]}, path)
+    with pytest.raises(ValueError, match="must be an int"):
+        pipeline.check_parameters({"images": True}, path)
+
+
+def test_a_notebook_without_one_cell_of_literals_is_refused(tmp_path, write_notebook):
+    path = write_notebook(tmp_path, "91_x", "1")
+    assert pipeline.parameters(path) == {"dataset": "fashion", "profile": "quick", "models": [], "out": "", "extra": 1}
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source = "images = 3\nprint(images)"
+    nbformat.write(notebook, path)
+    with pytest.raises(ValueError, match=re.escape("91_x.ipynb: 'print(images)' is not a parameter; write name = literal")):
+        pipeline.parameters(path)
+    notebook.cells[0].metadata["tags"] = []
+    nbformat.write(notebook, path)
+    with pytest.raises(ValueError, match="has 0 cells tagged parameters; it must have one"):
+        pipeline.parameters(path)
+
+
+def test_a_run_is_named_by_what_was_chosen():
+    plain = pipeline.default_name(Settings())
+    assert plain == pipeline.default_name(Settings(models=("normal", "underfit", "pgd-inf-0.1"))) == "quick-fashion"
+    others = [Settings(seed=1), Settings(alpha=0.5), Settings(epochs=3), Settings(models=("normal", "fgsm-0.1"))]
+    assert len({pipeline.default_name(other) for other in others}) == 4
+    assert all(re.fullmatch(r"quick-fashion-[0-9a-f]{6}", pipeline.default_name(other)) for other in others)
+    assert pipeline.default_name(Settings(dataset="folder:/some/where/cats")) == "quick-cats"
+
+
+def test_a_notebook_that_fails_leaves_its_partial_copy_and_a_red_page_and_the_others_run(tiny, tmp_path, write_notebook):
+    bad = write_notebook(tmp_path / "nb", "91_bad", "raise RuntimeError('no such luck <b>')")
+    good = write_notebook(tmp_path / "nb", "92_good", "print(extra + 1)")
+    before = dict(os.environ)
+    folder, fine = pipeline.run(tiny, chosen=[bad, good], name="r")
+    assert dict(os.environ) == before
+    assert not fine
+    partial = nbformat.read(folder / "notebooks" / "91_bad.ipynb", as_version=4)
+    assert any("before" in str(cell.get("outputs")) for cell in partial.cells)
+    assert any("no such luck" in str(cell.get("outputs")) for cell in partial.cells)
+    page = (folder / "index.html").read_text()
+    alert = re.search(r'<div class="failed" role="alert">91_bad: failed\. (.*?)</div>', page)
+    assert alert
+    assert "no such luck &lt;b&gt;" in alert[1]
+    assert "92_good: failed" not in page
+    assert "These parts failed: 91_bad." in page
+
+    # mended, only the failed one runs again
+    write_notebook(tmp_path / "nb", "91_bad", "print('mended')")
+    before = (folder / "notebooks" / "92_good.ipynb").stat().st_mtime_ns
+    folder, fine = pipeline.run(tiny, chosen=[bad, good], name="r")
+    assert fine
+    assert (folder / "notebooks" / "92_good.ipynb").stat().st_mtime_ns == before
+    assert 'role="alert"' not in (folder / "index.html").read_text()
+
+
+def test_a_notebook_gets_the_settings_as_it_writes_them(tiny, tmp_path, write_notebook):
+    seen = write_notebook(tmp_path / "nb", "91_seen", "print([dataset, profile, models, extra])")
+    folder, fine = pipeline.run(tiny, chosen=[seen], given={"extra": 7}, name="r")
+    assert fine
+    cells = nbformat.read(folder / "notebooks" / "91_seen.ipynb", as_version=4).cells
+    assert cells[-1].outputs[0].text == "['fashion', 'smoke', ['normal', 'fgsm-0.1'], 7]\n"
+    run = json.loads((folder / "run.json").read_text())
+    assert run["settings"] == tiny.described
+    assert (run["order"], run["stages"]["91_seen"]["status"]) == (["91_seen"], "done")
+
+
+def test_notebooks_run_one_by_one_stay_on_one_page_until_the_settings_change(tiny, tmp_path, write_notebook):
+    first, second = (write_notebook(tmp_path / "nb", name, "print(extra)") for name in ("91_first", "92_second"))
+    for chosen in ([first], [second]):
+        folder, fine = pipeline.run(tiny, chosen=chosen, name="r")
+        assert fine
+    page = (folder / "index.html").read_text()
+    assert 'id="91_first"' in page
+    assert 'id="92_second"' in page
+    pipeline.run(replace(tiny, seed=1), chosen=[second], name="r")
+    assert 'id="91_first"' not in (folder / "index.html").read_text()
+
+
+def test_a_training_that_diverges_is_told_on_the_page(tiny, tmp_path, monkeypatch, write_notebook):
+    def diverge(*_, **__):
+        raise FloatingPointError("the loss of normal became nan in epoch 1")
+
+    monkeypatch.setattr("atviz.training.loop.fit", diverge)
+    folder, fine = pipeline.run(tiny, chosen=[write_notebook(tmp_path / "nb", "91_x", "1")], name="r")
+    assert not fine
+    assert "became nan in epoch 1" in (folder / "index.html").read_text()
+    assert not (folder / "notebooks").exists()
+
+
+def test_killed_in_the_middle_of_training_it_goes_on_from_the_last_epoch(tmp_path):
+    args = ["run", *TINY, "--epochs", "30", "--models", "normal,fgsm-0.1", "--notebooks", "05"]
+    process = subprocess.Popen(
+        [*ATVIZ, *args], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (kept := list(tmp_path.glob("checkpoints/local/*.training"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert kept, "no epoch was finished in two minutes"
+    import torch
+
+    done = torch.load(kept[0], weights_only=True)["done"]
+    assert 0 < done["epoch"] < 30, "killed too late to show anything"
+    finished = atviz(*args, home=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    card = next(json.loads(p.read_text()) for p in tmp_path.glob("checkpoints/local/*normal*/card.json"))
+    # the epochs before the kill were not trained again: their clock times are those that were kept
+    assert [row["seconds"] for row in card["history"][: done["epoch"]]] == [row["seconds"] for row in done["history"]]
+    assert not list(tmp_path.glob("checkpoints/local/*.training"))
+
+
+def test_the_same_run_again_executes_nothing(smoke_run, smoke_home):
+    before = {path: path.stat().st_mtime_ns for path in smoke_run.rglob("*.*") if path.suffix in (".ipynb", ".png", ".csv")}
+    done = atviz("run", "--profile", "smoke", "--name", "smoke", home=smoke_home)
+    assert done.returncode == 0
+    assert done.stdout.count("unchanged") == len(pipeline.notebooks())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from atviz.app import pipeline
+from atviz.notebook import Settings
+settings = Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+pipeline.run(settings, chosen=[Path(p) for p in sys.argv[1:]], name="r")
+"""
+
+
+def test_killed_between_stages_it_goes_on_with_the_one_that_was_not_finished(tmp_path, write_notebook):
+    first = write_notebook(tmp_path / "nb", "91_first", "print('first')")
+    flag = tmp_path / "flag"
+    once = "\n".join(
+        [
+            "import os, signal, pathlib",
+            f"flag = pathlib.Path({str(flag)!r})",
+            "if not flag.exists():",
+            "    flag.touch()",
+            "    os.kill(os.getppid(), signal.SIGKILL)",
+        ]
+    )
+    second = write_notebook(tmp_path / "nb", "92_second", once)
+    command = [sys.executable, "-c", KILLED, str(first), str(second)]
+    environment = {**os.environ, "ATVIZ_HOME": str(tmp_path)}
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=300).returncode == -signal.SIGKILL
+    folder = tmp_path / "results" / "r"
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    assert (stages["91_first"]["status"], stages["92_second"]["status"]) == ("done", "interrupted")
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert "91_first: unchanged" in again.stdout
+    assert "92_second: unchanged" not in again.stdout
+    assert json.loads((folder / "run.json").read_text())["stages"]["92_second"]["status"] == "done"
+
+
+def test_outputs_are_of_the_code_and_not_of_the_prose():
+    (path,) = pipeline.choose(["05"])
+    notebook, other = (nbformat.read(path, as_version=4) for _ in range(2))
+    other.cells[0].source += " More prose."
+    assert pipeline.source_digest(other) == pipeline.source_digest(notebook)
+    other.cells[1].source += "\nmore = 1"
+    assert pipeline.source_digest(other) != pipeline.source_digest(notebook)

@@ -1,0 +1,277 @@
+"""Folders of image files: what is read, what is refused, and what the cache keeps."""
+
+import os
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atviz import data
+from atviz.data import folders
+
+
+def pixels(h=6, w=6, seed=0, c=3):
+    return np.random.default_rng(seed).integers(0, 256, (h, w, c), dtype=np.uint8)
+
+
+def write(path, array=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels() if array is None else array).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, three training and two test images each."""
+    for c, name in enumerate(["cat", "dog"]):
+        for i in range(3):
+            write(tmp_path / "set" / "train" / name / f"{i}.png", pixels(seed=10 * c + i))
+        for i in range(2):
+            write(tmp_path / "set" / "test" / name / f"{i}.png", pixels(seed=100 + 10 * c + i))
+    return tmp_path / "set"
+
+
+def load(folder, split="train", **options):
+    return data.load(f"folder:{folder}", split, **options)
+
+
+BROKEN = {
+    "empty.png": lambda raw: b"",
+    "cut.png": lambda raw: raw[: len(raw) // 2],
+    "text.png": lambda raw: b"this is no picture\n",
+    "page.jpg": lambda raw: b"<html><body>404</body></html>",
+    "bits.png": lambda raw: raw[:40] + bytes(b ^ 255 for b in raw[40:60]) + raw[60:],
+    "zeros.png": lambda raw: b"\0" * len(raw),
+    # a header that promises 2.5 billion pixels
+    "bomb.png": lambda raw: (
+        raw[:16] + (50_000).to_bytes(4) * 2 + raw[24:29] + png_crc(raw[12:16] + (50_000).to_bytes(4) * 2 + raw[24:29]) + raw[33:]
+    ),
+}
+
+
+def png_crc(chunk):
+    return zlib.crc32(chunk).to_bytes(4)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_file_is_named_and_counted(folder, name):
+    broken = folder / "train" / "cat" / name
+    broken.write_bytes(BROKEN[name]((folder / "train" / "cat" / "0.png").read_bytes()))
+    with pytest.raises(ValueError, match="1 of 7 image files cannot be read; remove or replace") as error:
+        load(folder)
+    assert str(broken) in str(error.value) and "\n" not in str(error.value)
+    broken.unlink()
+    assert len(load(folder)) == 6
+
+
+def test_all_broken_files_are_counted_and_some_are_named(folder):
+    for i in range(8):
+        (folder / "train" / "dog" / f"broken{i}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="8 of 14 image files cannot be read") as error:
+        load(folder)
+    assert str(error.value).count("empty file") == 5 and str(error.value).endswith("and 3 more")
+
+
+def test_folder_is_read_class_by_class(folder):
+    images = load(folder)
+    assert images.x.shape == (6, 3, 6, 6) and images.classes == ["cat", "dog"] and images.y.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = np.stack([pixels(seed=seed) for seed in (0, 1, 2, 10, 11, 12)]).transpose(0, 3, 1, 2)
+    assert np.array_equal(images.x.numpy(), expected)
+    assert np.array_equal(load(folder, "test").x[3].numpy(), pixels(seed=111).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["a.JPG", "b.jpeg", "c.Png", "d.bmp", "e.webp", "f.tiff", "g.gif", "h.ppm"])
+def test_image_suffixes_are_known_in_any_case(folder, name):
+    write(folder / "train" / "cat" / name)
+    assert len(load(folder)) == 7
+
+
+def test_other_files_are_passed_over(folder):
+    (folder / "train" / "cat" / "notes.txt").write_text("the cat is gray")
+    (folder / "train" / "README").write_text("cats and dogs")
+    (folder / "train" / "cat" / "Thumbs.db").write_bytes(b"\0")
+    assert load(folder).y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_hidden_folders_are_no_classes(folder):
+    # Jupyter makes one wherever a file is opened; as a class it would shift every label
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    images = load(folder)
+    assert images.classes == ["cat", "dog"] and images.y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_test_split_finds_val(folder):
+    expected = load(folder, "test").x
+    (folder / "test").rename(folder / "val")
+    assert np.array_equal(load(folder, "test").x, expected)
+
+
+def test_test_goes_before_val(folder):
+    write(folder / "val" / "cat" / "0.png")
+    assert len(load(folder, "test")) == 4
+
+
+def test_class_missing_from_a_split_keeps_the_numbering(folder):
+    for i in range(2):
+        (folder / "test" / "cat" / f"{i}.png").unlink()
+    (folder / "test" / "cat").rmdir()
+    write(folder / "test" / "zebra" / "0.png")
+    train, test = load(folder), load(folder, "test")
+    assert train.classes == test.classes == ["cat", "dog", "zebra"]
+    assert test.y.tolist() == [1, 1, 2] and train.y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_mixed_sizes_are_refused_unless_a_size_is_given(folder):
+    write(folder / "train" / "cat" / "large.png", pixels(9, 12))
+    with pytest.raises(ValueError, match=r"2 sizes \(6x6, 12x9 .*size="):
+        load(folder)
+    images = load(folder, size=6)
+    assert images.x.shape == (7, 3, 6, 6)
+    assert np.array_equal(images.x[0].numpy(), pixels(seed=0).transpose(2, 0, 1))  # those of that size as they are
+
+
+@pytest.mark.parametrize("limit", [2, 4, 100])
+def test_limit_holds_before_files_are_decoded(folder, monkeypatch, limit):
+    decoded, attempt = [], folders.attempt
+    monkeypatch.setattr(folders, "attempt", lambda path, size: decoded.append(path) or attempt(path, size))
+    images = load(folder, limit=limit)
+    assert len(images) == len(decoded) == min(limit, 6)
+    assert images.y.bincount().tolist() == [min(limit, 6) // 2] * 2
+
+
+# --- refused folders
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder.*PATH/train"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileNotFoundError, match="file is not a folder"):
+        load(tmp_path / "file")
+
+
+def test_missing_split_is_named_with_what_is_there(folder):
+    (folder / "test").rename(folder / "held-out")
+    with pytest.raises(FileNotFoundError, match="no folder test or val .*held-out, train"):
+        load(folder, "test")
+
+
+@pytest.mark.parametrize("make", ["", "train/0.png", "train/cat/notes.txt", "train/cat/more/0.png"])
+def test_split_without_images_is_refused(tmp_path, make):
+    (tmp_path / "train").mkdir()
+    if make.endswith("png"):
+        write(tmp_path / make)
+    elif make:
+        (tmp_path / make).parent.mkdir()
+        (tmp_path / make).write_text("")
+    with pytest.raises(ValueError, match="holds no images.*<class>"):
+        load(tmp_path)
+
+
+@pytest.fixture
+def tiny_imagenet(tmp_path):
+    """The layout of the original archive: nested train, flat val and test."""
+    root = tmp_path / "tiny-imagenet-200"
+    for name in ("n01443537", "n01629819"):
+        write(root / "train" / name / "images" / f"{name}_0.JPEG", pixels())
+        (root / "train" / name / f"{name}_boxes.txt").write_text("")
+    write(root / "val" / "images" / "val_0.JPEG")
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn01443537\t0\t0\t5\t5\n")
+    return root
+
+
+def test_flat_val_of_tiny_imagenet_is_refused(tiny_imagenet):
+    with pytest.raises(ValueError, match="is Tiny ImageNet"):
+        load(tiny_imagenet, "test")
+
+
+def test_unlabeled_test_images_of_tiny_imagenet_are_refused(tiny_imagenet):
+    # test/images/*.JPEG have no labels: read as a class they would give an accuracy of 0
+    write(tiny_imagenet / "test" / "images" / "test_0.JPEG")
+    with pytest.raises(ValueError, match="Tiny ImageNet"):
+        load(tiny_imagenet, "test")
+
+
+def test_flat_val_adds_no_class_to_train(tiny_imagenet):
+    for name in ("n01443537", "n01629819"):  # as after moving the training images up
+        write(tiny_imagenet / "train" / name / "0.JPEG")
+    try:
+        classes = load(tiny_imagenet).classes
+    except ValueError as error:
+        assert "Tiny ImageNet" in str(error)
+    else:
+        assert classes == ["n01443537", "n01629819"]
+
+
+# --- the cache
+
+
+def refuse(*args):
+    raise AssertionError("decoded again")
+
+
+def test_second_load_decodes_nothing(folder, monkeypatch):
+    first = load(folder)
+    monkeypatch.setattr(folders, "attempt", refuse)
+    again = load(folder)
+    assert again.digest == first.digest and again.classes == first.classes
+
+
+def touch_later(path):
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+
+
+CHANGES = {
+    "replaced": lambda folder: (
+        write(folder / "train" / "cat" / "1.png", pixels(seed=77)),
+        touch_later(folder / "train" / "cat" / "1.png"),
+    ),
+    "added": lambda folder: write(folder / "train" / "cat" / "9.png", pixels(seed=77)),
+    "removed": lambda folder: (folder / "train" / "cat" / "1.png").unlink(),
+    "renamed": lambda folder: (folder / "train" / "cat" / "1.png").rename(folder / "train" / "cat" / "9.png"),
+    "moved to another class": lambda folder: (folder / "train" / "cat" / "1.png").rename(folder / "train" / "dog" / "9.png"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_file_is_read_again(folder, change):
+    before = load(folder)
+    CHANGES[change](folder)
+    found = load(folder)
+    assert found.digest != before.digest
+    # as an uncached reading says
+    names = sorted((folder / "train").rglob("*.png"))
+    assert np.array_equal(found.x.numpy(), np.stack([np.asarray(Image.open(name)) for name in names]).transpose(0, 3, 1, 2))
+    assert found.y.tolist() == [["cat", "dog"].index(name.parent.name) for name in names]
+
+
+def test_requests_do_not_share_a_cache(folder):
+    shapes = [
+        tuple(load(folder, **options).x.shape)
+        for options in ({}, dict(size=4), dict(limit=2), dict(split="test"), dict(limit=2, size=4), {})
+    ]
+    assert shapes == [(6, 3, 6, 6), (6, 3, 4, 4), (2, 3, 6, 6), (4, 3, 6, 6), (2, 3, 4, 4), (6, 3, 6, 6)]
+    one, other = (load(folder, limit=2, seed=seed) for seed in (0, 3))
+    assert one.digest != other.digest
+
+
+def test_folders_of_one_name_do_not_share_a_cache(folder, tmp_path):
+    for i in (0, 1):
+        write(tmp_path / "elsewhere" / "set" / "train" / "cat" / f"{i}.png", pixels(seed=500 + i))
+    assert load(folder).digest != load(tmp_path / "elsewhere" / "set").digest
+
+
+def test_refused_folder_leaves_no_cache(folder, home):
+    (folder / "train" / "cat" / "empty.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(folder)
+    cache = home / "data" / "cache"
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_cache_holds_whole_files_only(folder, home):
+    load(folder)
+    (cached,) = (home / "data" / "cache").iterdir()
+    assert cached.name.startswith("set-train-") and np.load(cached).shape == (6, 3, 6, 6)

@@ -1,0 +1,123 @@
+"""Cue conflict: networks whose decisions are known, and the 16 categories of ImageNet's classes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import binomtest
+from torch import nn
+
+from atviz.data import CATEGORIES, Images, load_stimuli
+from atviz.evidence import Categories, cue_conflict
+
+NAMES = list(CATEGORIES)
+
+
+def test_cue_conflict_counts_what_decides():
+    # a model that answers with the class drawn in its first pixel
+    said = torch.tensor([0, 0, 0, 1, 1, 2, 3, 0])
+    shape = torch.tensor([0, 0, 1, 0, 1, 0, 0, 0])
+    texture = torch.tensor([1, 2, 0, 1, 2, 1, 1, 0])  # the last image is no conflict
+    images = Images(said.byte().view(8, 1, 1, 1), torch.zeros(8, dtype=torch.int64), list("abcd"))
+
+    class Reads(nn.Module):
+        def forward(self, x):
+            return torch.eye(4)[(x.flatten() * 255).round().long()]
+
+    found = cue_conflict(Reads(), images, shape=shape, texture=texture)
+    interval = binomtest(3, 5).proportion_ci(method="wilson")
+    expected = {
+        "n": 7, "shape": 3 / 7, "texture": 2 / 7, "neither": 2 / 7, "shape_bias": 3 / 5, "ci_low": interval.low, "ci_high": interval.high,
+    }  # fmt: skip
+    assert found == pytest.approx(expected)
+    swapped = cue_conflict(Reads(), images, shape=texture, texture=shape)
+    assert swapped["shape_bias"] == pytest.approx(1 - found["shape_bias"])
+    neither = cue_conflict(Reads(), images[5:7], shape=shape[5:7], texture=texture[5:7])
+    assert neither["neither"] == 1 and math.isnan(neither["shape_bias"])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_cue_conflict_finds_the_share_that_was_built_in(conflict, follows, share):
+    found = cue_conflict(follows(conflict, share), conflict.images, shape=conflict.shape, texture=conflict.texture)
+    assert found["shape"] == pytest.approx(share)
+    assert found["texture"] == pytest.approx(1 - share)
+    assert found["neither"] == pytest.approx(0)
+    assert found["shape_bias"] == pytest.approx(share)
+    assert found["ci_low"] <= share <= found["ci_high"]
+    assert found["n"] == 200
+
+
+def test_cue_conflict_counts_neither_and_leaves_out_agreement(conflict, follows):
+    wrong = conflict.texture.roll(1)
+    found = cue_conflict(follows(conflict, 1.0), conflict.images, shape=wrong, texture=wrong.add(1) % 8)
+    assert found["neither"] > 0.5
+    half = conflict.texture.clone()
+    half[:100] = conflict.shape[:100]
+    assert cue_conflict(follows(conflict, 1.0), conflict.images, shape=conflict.shape, texture=half)["n"] == 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "texture", "sentence"),
+    [([0, 1], [0, 1], "agree on every image"), ([0, 1, 1], [1, 0], "one of each"), ([0], [1], "one of each")],
+)
+def test_labels_that_tell_nothing_apart_are_refused(shape, texture, sentence, unused):
+    images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
+    with pytest.raises(ValueError, match=sentence):
+        cue_conflict(unused, images, shape=torch.tensor(shape), texture=torch.tensor(texture))
+
+
+# --- the categories
+
+
+class ImageNet(nn.Module):
+    """1,000 logits: high for one class of the category that the given color channel of an image states."""
+
+    def __init__(self, channel, classes=1000):
+        super().__init__()
+        self.channel, self.classes = channel, classes
+
+    def forward(self, x):
+        category = (x[:, self.channel, 0, 0] * 255).round().long()
+        member = torch.tensor([CATEGORIES[NAMES[c]][-1] for c in category])
+        return 20 * nn.functional.one_hot(member, self.classes).float()
+
+
+def test_a_network_that_follows_one_cue_is_found_out(tmp_path):
+    for i, shape in enumerate(NAMES):
+        (tmp_path / shape).mkdir()
+        for j in range(3):  # the first is a pair of the same category
+            texture = NAMES[(i + j) % 16]
+            color = NAMES.index(shape), NAMES.index(texture), 255
+            Image.new("RGB", (8, 8), color).save(tmp_path / shape / f"{shape}{j + 1}-{texture}{3 - j}.png")
+    images, shape, texture = load_stimuli(tmp_path, size=8)
+    for channel, bias in ((0, 1.0), (1, 0.0)):
+        found = cue_conflict(Categories(ImageNet(channel)), images, shape=shape, texture=texture)
+        assert found["n"] == 32  # pairs of the same category say nothing
+        assert found["shape_bias"] == bias
+        assert found["neither"] == pytest.approx(0)
+
+
+def test_a_category_weighs_by_the_mean_probability_of_its_classes():
+    # two elephants at 0.2 each outweigh a hundred dogs that share 0.5, and lose to one knife at 0.21; a sum would say dog
+    probability = torch.full((1000,), 1e-9)
+    probability[CATEGORIES["elephant"]] = 0.2
+    probability[CATEGORIES["dog"]] = 0.5 / len(CATEGORIES["dog"])
+
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return probability.log().expand(len(x), -1)
+
+    decide = Categories(Fixed())
+    x = torch.zeros(1, 3, 2, 2)
+    expected = np.array([(probability / probability.sum()).numpy()[m].mean() for m in CATEGORIES.values()])
+    assert decide(x)[0].numpy() == pytest.approx(expected)
+    assert NAMES[decide(x).argmax()] == "elephant"
+    probability[CATEGORIES["knife"]] = 0.21
+    assert NAMES[decide(x).argmax()] == "knife"
+
+
+def test_a_network_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match="10 classes"):
+        Categories(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)))(torch.zeros(1, 3, 2, 2))

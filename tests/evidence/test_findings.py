@@ -1,0 +1,195 @@
+"""Findings: where the whole interval lies decides; words and tables are made from the numbers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from atviz.evidence import ZHANG_ZHU, Claim, Finding, Outcomes, findings, mean_interval, paired_difference, reliability
+from atviz.evidence.claims import MARGIN
+from atviz.evidence.instruments import INSTRUMENTS, key
+from atviz.papers import itazuri, zhang_zhu
+
+OF_PAPERS = [*(c for i in INSTRUMENTS for c in i.claims.values()), *zhang_zhu.CLAIMS.values(), *itazuri.CLAIMS.values()]
+CLAIMS = {(claim.measure, claim.level): claim for claim in OF_PAPERS}
+ROLES = {"baseline": "plain", "subject": "trained"}
+
+
+@pytest.fixture(autouse=True)
+def _unjudged(monkeypatch):
+    """What the shipped controls say of the instruments does not change these tests."""
+    monkeypatch.setattr(findings, "verdicts", dict)
+
+
+def finding(measure="saturate", level=1024, low=0.1, high=0.3, **others):
+    return Finding(**{"claim": CLAIMS[measure, level], "normal": 0.5, "underfit": 0.55, "adversarial": 0.7, "difference": (low + high) / 2,
+                      "ci_low": low, "ci_high": high, "n": 2000} | others)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measure", "level", "low", "high", "verdict"),
+    [
+        ("saturate", 1024, 0.1, 0.3, "agrees"),
+        ("saturate", 1024, -0.3, -0.1, "disagrees"),
+        ("saturate", 1024, -0.1, 0.3, "inconclusive"),
+        ("saturate", 1024, 0.0, 0.3, "inconclusive"),
+        ("patch_shuffle", 2, -0.3, -0.1, "agrees"),
+        ("patch_shuffle", 2, 0.1, 0.3, "disagrees"),
+        ("patch_shuffle", 2, -0.3, 0.1, "inconclusive"),
+        ("random_modes", 0.1, -MARGIN / 2, MARGIN / 2, "agrees"),
+        ("random_modes", 0.1, MARGIN * 1.1, MARGIN * 2, "disagrees"),
+        ("random_modes", 0.1, -MARGIN * 2, -MARGIN * 1.1, "disagrees"),
+        ("random_modes", 0.1, 0.0, MARGIN * 2, "inconclusive"),
+        ("saturate", 1024, float("nan"), float("nan"), "inconclusive"),
+        ("fusion", 0, -0.019, 0.05, "agrees"),
+        ("fusion", 0, -0.05, -0.021, "disagrees"),
+        ("fusion", 0, -0.021, 0.05, "inconclusive"),
+        ("guided_dependence", 0, -0.3, -0.2, "agrees"),
+        ("guided_dependence", 0, 0.2, 0.3, "disagrees"),
+    ],
+)
+def test_verdict(measure, level, low, high, verdict):
+    assert finding(measure, level, low, high).verdict == verdict
+
+
+def test_every_claim_names_a_direction_a_paper_and_a_place_in_it():
+    assert len(CLAIMS) == len(OF_PAPERS) == 20  # none twice
+    assert {claim.expected for claim in OF_PAPERS} == {"higher", "lower", "equal", "not lower"}
+    assert {claim.paper for claim in OF_PAPERS} == {"Zhang & Zhu", "Itazuri et al."}
+    assert all(claim.source.startswith(("Table", "Figure", "section", "appendix")) for claim in OF_PAPERS)
+
+
+# --- from numbers
+
+
+def test_a_finding_of_shares_is_the_paired_difference_of_the_two_roles():
+    hit = {"plain": np.array([1, 1, 0, 0] * 25, bool), "underfit": np.ones(100, bool), "trained": np.array([1, 1, 1, 0] * 25, bool)}
+    found = findings.of_shares(CLAIMS["robust", 0], hit, **ROLES)
+    assert (found.normal, found.underfit, found.adversarial, found.difference) == (0.5, 1, 0.75, 0.25)
+    assert (found.verdict, found.n, found.percent) == ("agrees", 100, True)
+    assert (found.difference, found.ci_low, found.ci_high) == paired_difference(hit["trained"], hit["plain"])
+    assert "50.0 % → 75.0 % (+25.0" in found.clause
+    turned = findings.of_shares(CLAIMS["robust", 0], hit, baseline="trained", subject="plain")
+    assert (turned.difference, turned.verdict) == (-0.25, "disagrees")
+
+
+def test_a_finding_of_shares_is_among_the_given_images():
+    rng = np.random.default_rng(0)
+    hit, given = ({name: rng.random(300) < p for name in ("plain", "trained")} for p in (0.6, 0.8))
+    found = findings.of_shares(CLAIMS["saturate", 1024], hit, given=given, **ROLES)
+    assert (found.normal, found.adversarial) == tuple(hit[name][given[name]].mean() for name in hit)
+    interval = paired_difference(hit["trained"], hit["plain"], given_a=given["trained"], given_b=given["plain"])
+    assert (found.difference, found.ci_low, found.ci_high) == interval
+    assert found.underfit is None
+    nothing = findings.of_shares(CLAIMS["saturate", 1024], hit, given={name: np.zeros(300, bool) for name in hit}, **ROLES)
+    assert (nothing.normal, nothing.verdict) == (0, "inconclusive")
+
+
+def test_a_finding_of_means_is_the_mean_difference_image_by_image():
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(mean, 1, 50) for name, mean in (("plain", 0), ("underfit", 1), ("trained", 2))}
+    found = findings.of_means(CLAIMS["sparsity", 0], values, **ROLES)
+    assert (found.normal, found.underfit, found.adversarial) == tuple(v.mean() for v in values.values())
+    assert (found.difference, found.ci_low, found.ci_high) == mean_interval(values["trained"] - values["plain"])
+    assert (found.n, found.percent, found.verdict) == (50, False, "agrees")
+
+
+def test_outcomes_give_one_finding_per_level_that_a_paper_reports():
+    rng = np.random.default_rng(0)
+    clean, drawn = ({name: rng.random(200) < 0.8 for name in ROLES.values()} for _ in range(2))
+    levels = [("saturate", 4.0), ("saturate", 1024.0), ("patch_shuffle", 2.0), ("patch_shuffle", 8.0), ("low_pass_code", 4.0)]
+    distorted = {(name, *level): drawn[name] for level in levels for name in drawn}
+    found = findings.of_outcomes(Outcomes(clean, distorted), **ROLES)
+    assert [f.claim for f in found] == [CLAIMS["saturate", 1024], CLAIMS["patch_shuffle", 2]]
+    assert found[0] == findings.of_shares(CLAIMS["saturate", 1024], drawn, given=clean, **ROLES)
+
+
+def test_a_row_is_json_with_the_claim_and_gives_the_finding_back():
+    for made in (finding(), finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), underfit=None, n=16, unit="filters", percent=False)):
+        row = json.loads(json.dumps(made.row()))
+        assert list(row) == ["measure", "level", "normal", "underfit", "adversarial", "difference", "ci_low", "ci_high", "n", "percent",
+                             "names", "unit", "label", "expected", "source", "paper", "margin", "verdict"]  # fmt: skip
+        assert (row["measure"], row["label"], row["verdict"]) == (made.claim.measure, made.claim.label, made.verdict)
+        assert Finding.of(row) == made
+        assert Finding.of(row).row() == made.row()
+
+
+# --- in words
+
+
+def test_what_is_compared_is_named_where_it_is_not_the_normal_and_the_adversarial_network():
+    fusion = finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), percent=True)
+    assert "50.0 % (ADV+ADV) → 70.0 % (STD+ADV)" in fusion.clause
+    assert "as Itazuri et al. report" in fusion.clause
+    assert fusion.cells()["adversarial"] == "70.0 % (STD+ADV)"
+    assert fusion.cells()["paper"] == "not lower by 2 points (Itazuri et al., Figure 7)"
+    assert "normal" not in findings.sentence([fusion])
+    assert finding().cells()["adversarial"] == "70.0 %"
+    assert "| ADV+ADV | STD+ADV |" in findings.markdown([fusion]) and "| normal | adversarial |" in findings.markdown([fusion, finding()])
+
+
+def test_the_table_says_how_many_of_what():
+    filters = finding("first_layer_norm", 0, percent=False, n=16, unit="filters")
+    assert filters.cells()["n"] == "16 filters"
+    header, _, first, second = findings.markdown([finding(), filters]).splitlines()
+    assert "| n |" in header and "| 2,000 |" in first and "| 16 filters |" in second
+
+
+def test_the_table_has_one_row_per_finding_made_from_its_numbers():
+    made = [finding(), finding("sparsity", 0, percent=False), finding("patch_shuffle", 2)]
+    lines = findings.markdown(made).splitlines()
+    assert len(lines) == 2 + len(made) and len({line.count("|") for line in lines}) == 1
+    for line, f in zip(lines[2:], made, strict=True):
+        for text in (f.claim.label, f.interval, f.verdict, f.cells()["normal"], f.cells()["adversarial"]):
+            assert f"| {text} |" in line
+    assert len(findings.markdown([]).splitlines()) == 2
+
+
+def test_the_sentence_follows_the_numbers():
+    said = findings.sentence([finding()])
+    assert "50.0 % → 70.0 % (+20.0 [+10.0, +30.0], as Zhang & Zhu report)" in said
+    assert said != findings.sentence([finding(adversarial=0.71)]) != findings.sentence([finding(low=-0.2, high=0.3)])
+    assert said.count(". ") == 0  # one sentence
+    assert said[0].isupper() and said.endswith(".")
+    assert "unlike Zhang & Zhu" in findings.sentence([finding(low=-0.2, high=-0.1)])
+    assert "No level was measured" in findings.sentence([])
+
+
+def test_the_sentence_counts_how_many_findings_agree():
+    made = [finding(), finding("patch_shuffle", 2), finding("patch_shuffle", 4), finding(low=-0.1)]
+    said = findings.sentence(made)
+    assert said.startswith("Accuracy on correct, saturated to level 1024: 50.0 %")
+    assert said.endswith("Of the 4 findings above, 1 agrees with the papers, 2 disagree, 1 is inconclusive.")
+    assert findings.sentence(made[:2]).endswith("Of the 2 findings above, 1 agrees with the papers, 1 disagrees.")
+
+
+def test_a_number_that_is_no_share_has_no_percent_sign():
+    cells = finding("sparsity", 0, percent=False).cells()
+    assert cells["normal"] == "0.500"
+    assert "%" not in cells["difference"]
+
+
+def test_without_an_underfit_network_its_cell_is_a_dash():
+    assert finding(underfit=None).cells()["underfit"] == "–"
+
+
+# --- what the controls say
+
+
+@pytest.mark.parametrize(("verdict", "why"), [("unreliable", "orders them wrongly"), ("uncertain", "ranks nothing")])
+def test_an_instrument_that_the_controls_distrust_is_marked_and_it_is_said_why(monkeypatch, verdict, why):
+    trust = {"saturate-1024": {"verdict": verdict, "why": why}, "sparsity": {"verdict": "reliable", "why": ""}}
+    monkeypatch.setattr(findings, "verdicts", lambda: trust)
+    marked = finding("saturate", 1024)
+    assert marked.cells()["caution"] == f"{verdict} in the controls: {why}"
+    assert f"as Zhang & Zhu report, {verdict} in the controls: {why})" in marked.clause
+    elsewhere = finding(claim=Claim("saturate", 4, "saturated to level 4", "higher", "Table 4", ZHANG_ZHU))
+    for other in (finding("sparsity", 0), finding("clean", 0), elsewhere):
+        assert other.caution == ""
+        assert "controls" not in other.clause
+
+
+def test_the_names_of_judged_instruments_are_those_of_the_findings():
+    named = {key(measure, level) for measure, level in CLAIMS}
+    assert {"saturate-1024", "patch_shuffle-2", "patch_shuffle-4", "low_pass-4", "high_pass-4", "random_modes-0.1", "stylize-1",
+            "gaussian_blur-2", "median_filter-1", "sparsity", "edges"} == named & reliability.judged().keys()  # fmt: skip

@@ -1,0 +1,66 @@
+"""Networks with roles, and which images fit a network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from atviz import models
+from atviz.data import Images
+
+CLASSES = ["bag", "boot"]
+
+
+def network(name, **changes):
+    card = {"data": {"name": "shoes"}}
+    return replace(models.Network(name, nn.Flatten(), CLASSES, (1, 4, 4), card), **changes)
+
+
+def images(channels=1, classes=CLASSES):
+    return Images(torch.zeros(2, channels, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), classes, "mine")
+
+
+def test_each_network_gets_its_role_and_keeps_its_place():
+    given = [network("a", role="baseline"), network("b"), network("c")]
+    found = models.Networks.of(given, baseline="c", subject="a")
+    assert {name: n.role for name, n in found.items()} == {"a": "subject", "b": "other", "c": "baseline"}
+    assert list(found) == list(found.modules) == ["a", "b", "c"]
+    assert (found.baseline.name, found.subject.name) == ("c", "a")
+    assert all(found.modules[n.name] is n.module for n in given)
+    assert given[0].role == "baseline"  # the given ones stay as they were
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (dict(baseline="x", subject="a"), "there is no network 'x'; there are a, b"),
+        (dict(baseline="a", subject="x"), "there is no network 'x'; there are a, b"),
+        (dict(baseline="a", subject="a"), "baseline and subject are both 'a'"),
+    ],
+)
+def test_roles_of_no_network_or_of_the_same_one_are_refused(roles, message):
+    with pytest.raises(ValueError, match=message):
+        models.Networks.of([network("a"), network("b")], **roles)
+
+
+def test_an_unknown_role_is_refused():
+    with pytest.raises(ValueError, match="role is 'hero'; it must be one of baseline, subject, other"):
+        network("a", role="hero")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            images(channels=3),
+            "the images of mine have 3 channels and 2 classes, bag the first; the network was trained on shoes, with 1 channels",
+        ),
+        (images(classes=["boot", "bag"]), "boot the first; .* bag the first"),
+        (images(classes=["bag", "boot", "hat"]), "3 classes.* 2 classes"),
+    ],
+)
+def test_images_of_other_classes_or_channels_are_refused(given, message):
+    network("a").check_fits(images())
+    with pytest.raises(ValueError, match=message):
+        network("a").check_fits(given)

@@ -1,0 +1,221 @@
+"""A trainer trains what has no checkpoint, once, and reads it ever after."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from atviz import models
+from atviz.data import Streamed
+from atviz.models import checkpoints
+from atviz.training import Plan, Trainer, card_table, drawn, fit, loop, untrained
+
+SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    found = Trainer(Plan(**SMALL))
+    assert list(found.networks) == ["normal", "underfit", "pgd-inf-0.1"]
+    return found
+
+
+def trained_again(*_, **__):
+    pytest.fail("trained again")
+
+
+def test_networks_have_roles_classes_and_shapes(trainer):
+    networks, test = trainer.networks, trainer.plan.images.test
+    assert {name: network.role for name, network in networks.items()} == {
+        "normal": "baseline",
+        "underfit": "other",
+        "pgd-inf-0.1": "subject",
+    }
+    for name, network in networks.items():
+        assert (network.name, network.classes, network.shape) == (name, test.classes, test.shape)
+        assert not network.module.training
+        network.check_fits(test)
+
+
+def test_a_second_trainer_trains_nothing(trainer, monkeypatch):
+    monkeypatch.setattr(loop, "fit", trained_again)
+    again = Trainer(Plan(**SMALL)).networks
+    assert [models.fingerprint(n.module) for n in again.values()] == [models.fingerprint(n.module) for n in trainer.networks.values()]
+
+
+def test_what_training_depends_on_names_its_checkpoint(trainer):
+    here = trainer.folder("pgd-inf-0.1")
+    for change in ({"seed": 1}, {"epochs": 3}, {"train_limit": 299}, {"arch": "small-w8"}, {"train_steps": 2}, {"test_limit": 99}):
+        assert Trainer(Plan(**SMALL | change)).folder("pgd-inf-0.1") != here
+    assert Trainer(Plan(**SMALL | {"models": ("normal", "pgd-inf-0.1")})).folder("pgd-inf-0.1") == here
+    code = SMALL | {"models": ("normal", "spatial", "pgd-inf-8"), "preset": "code"}
+    assert Trainer(Plan(**code)).folder("normal") != Trainer(Plan(**code | {"preset": "paper"})).folder("normal")
+
+
+def test_names_of_checkpoints_from_scratch_are_what_they_were():
+    for plan in (Plan(), Plan(weights="none")):
+        assert Trainer(plan).folder("normal").name == "fashion-small-normal-s0-89aecb20e6"
+
+
+def test_an_interrupted_training_goes_on_from_its_last_epoch(monkeypatch):
+    plan, keep = Plan(**SMALL, seed=8, epochs=2), loop._keep
+    whole = models.fingerprint(Trainer(plan).obtain("normal").module)
+    folder = Trainer(plan).folder("normal")
+    folder.rename(folder.with_name("whole"))
+
+    def keep_then_stop(path, saved):
+        keep(path, saved)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "_keep", keep_then_stop)
+        Trainer(plan).obtain("normal")
+    kept = folder.with_name(folder.name + ".training")
+    assert kept.is_file() and not folder.exists()
+    assert torch.load(kept, weights_only=True)["done"]["epoch"] == 1
+    assert models.fingerprint(Trainer(plan).obtain("normal").module) == whole
+    assert not kept.exists()
+
+
+def test_underfit_is_stopped_at_the_subjects_accuracy(trainer):
+    assert trainer.recipe("underfit").stop_at == trainer.networks.subject.card["metrics"]["clean"]
+    assert trainer.recipe("normal").stop_at is None
+
+
+@pytest.mark.filterwarnings("ignore:underfit never reached")  # one epoch need not be enough
+def test_underfit_alone_trains_the_subject_first():
+    trainer = Trainer(Plan(**SMALL, seed=5))
+    underfit = trainer.obtain("underfit")
+    assert checkpoints.exists(trainer.folder("pgd-inf-0.1")) and not checkpoints.exists(trainer.folder("normal"))
+    assert underfit.card["recipe"]["stop_at"] == checkpoints.read_card(trainer.folder("pgd-inf-0.1"))["metrics"]["clean"]
+
+
+def test_a_spatial_network_is_trained_and_described():
+    networks = Trainer(Plan(**SMALL, models=("normal", "spatial"))).networks
+    card = networks["spatial"].card
+    assert (card["recipe"]["attack"], card["recipe"]["tv_weight"], card["recipe"]["steps"]) == ("spatial", 0.05, 1)
+    assert 0 <= card["metrics"]["probe"] <= card["metrics"]["clean"] + 0.011
+    assert "spatial, 1 steps" in card_table(networks)["trained on"].tolist()
+
+
+def test_a_card_tells_how_to_make_the_network_again(trainer):
+    folder = trainer.folder("pgd-inf-0.1")
+    card = checkpoints.read_card(folder)
+    assert card["recipe"]["eps"] == 0.1
+    assert card["recipe"]["steps"] == 1
+    assert card["data"]["train"] == 300
+    assert card["data"]["train_digest"] == trainer.plan.images.train.digest
+    assert card["versions"]["torch"] == torch.__version__
+    assert "/" not in card["data"]["name"]  # no path of this machine
+    assert not folder.with_name(folder.name + ".training").exists()
+
+
+def test_a_network_answers_as_it_did_when_its_card_was_written(trainer):
+    test = trainer.plan.images.test
+    for network in trainer.networks.values():
+        hits = models.predict(network.module, test.batches(100))[:, 0] == test.y
+        assert hits.float().mean().item() == pytest.approx(network.card["metrics"]["clean"], abs=0.011)
+
+
+def test_an_untrained_network_is_of_the_same_architecture_and_drawn_by_the_seed(trainer):
+    network = trainer.networks.baseline
+    found, expected, start = untrained(network, 1), drawn(network.card["model"], 1), drawn(network.card["model"], 0)
+    assert models.fingerprint(found) == models.fingerprint(expected) != models.fingerprint(start)
+    assert not found.training
+    before = torch.get_rng_state()
+    untrained(network, 3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.filterwarnings("ignore::atviz.training.CatastrophicOverfitting")
+def test_a_streamed_set_is_trained_and_read_again(tmp_path, monkeypatch):
+    for split, n in (("train", 40), ("val", 20)):
+        for label, name in enumerate("ab"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(n):
+                Image.fromarray(np.full((24, 20, 3), 200 * label + i % 40, dtype=np.uint8)).save(tmp_path / split / name / f"{i}.png")
+    plan = Plan(f"imagenet:{tmp_path}", "smoke", arch="small-w4", size=66, train_limit=64, test_limit=20, preset="itazuri")
+    trainer = Trainer(plan)
+    assert isinstance(plan.images.train, Streamed) and trainer.recipe("normal").augment == "resized-crop-flip"
+    card = trainer.networks["fgsm-0.005"].card
+    assert card["model"]["image_size"] == 66 and card["data"]["train_digest"] == plan.images.train.digest
+    monkeypatch.setattr(loop, "fit", trained_again)
+    again = Trainer(plan).networks
+    assert [models.fingerprint(n.module) for n in again.values()] == [models.fingerprint(n.module) for n in trainer.networks.values()]
+
+
+# --- weights to start from
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Tiny ImageNet's layout: two classes, bright above and bright below, 16 pixels, 20 + 6 images of each."""
+    root, draw, rows = tmp_path_factory.mktemp("sets") / "tiny-imagenet-200", np.random.default_rng(0), []
+    for c, wnid in enumerate(["n01", "n02"]):
+        for i in range(26):
+            pixels = draw.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+            pixels[8 * c : 8 * c + 8] += 120
+            name = f"{wnid}_{i}.JPEG"
+            path = root / "train" / wnid / "images" / name if i < 20 else root / "val" / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            rows += [f"{name}\t{wnid}\t0\t0\t15\t15\n"] if i >= 20 else []
+    (root / "wnids.txt").write_text("n01\nn02\n")
+    (root / "words.txt").write_text("n01\tup\nn02\tdown\n")
+    (root / "val" / "val_annotations.txt").write_text("".join(rows))
+    return root
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A bare network's weights with the large stem and a head for seven classes."""
+    torch.manual_seed(5)
+    path = tmp_path / "start.safetensors"
+    save_file(models.build("small-w4", num_classes=7, small_stem=False).network.state_dict(), path)
+    return path
+
+
+def test_training_starts_from_weights_and_its_card_says_so(tiny, weights, monkeypatch):
+    trainer, begun = Trainer(Plan(f"tiny-imagenet:{tiny}", "smoke", size=32, epochs=2, weights=str(weights))), {}
+
+    def watched(model, recipe, *args, **kwargs):
+        begun.update({name: tensor.clone() for name, tensor in model.network.state_dict().items()}, recipe=recipe)
+        return fit(model, recipe, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "fit", watched)
+    network = trainer.obtain("normal")
+    given = models.read_state(weights)
+    assert all(torch.equal(begun[name], tensor) for name, tensor in given.items() if not name.startswith("fc."))
+    assert begun["fc.weight"].shape[0] == 2  # a new head
+    assert (begun["recipe"].lr, begun["recipe"].augment, begun["recipe"].epochs) == (0.01, "flip", 2)
+
+    folder = trainer.folder("normal")
+    card = checkpoints.read_card(folder)
+    assert card["started_from"] == {"file": "start.safetensors", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert card["model"]["standardize"] and card["model"]["image_size"] == 32 and not card["model"]["small_stem"]
+    assert str(tiny.parent) not in json.dumps(card) and str(weights.parent) not in json.dumps(card)
+    assert folder.name.startswith("tiny-imagenet-small-w4-normal-")
+    x, _ = next(trainer.plan.images.test.batches(4))
+    assert x.shape == (4, 3, 32, 32) and torch.equal(models.load(folder).module(x), network.module(x))
+
+
+def test_the_content_of_the_weights_names_the_checkpoint(tiny, weights, tmp_path):
+    name = lambda path: Trainer(Plan(f"tiny-imagenet:{tiny}", "smoke", size=16, weights=str(path))).folder("normal").name
+    first = name(weights)
+    assert name(weights.rename(tmp_path / "renamed.safetensors")) == first
+    save_file({n: t + 1 for n, t in models.read_state(tmp_path / "renamed.safetensors").items()}, weights)
+    assert len({name(weights), name("none"), first}) == 3
+
+
+@pytest.mark.filterwarnings("ignore::atviz.training.CatastrophicOverfitting")  # an epoch of 40 images decides nothing
+def test_enlarged_images_train_at_their_side(tiny):
+    trainer = Trainer(Plan(f"tiny-imagenet:{tiny}", "smoke", size=24))
+    test = trainer.plan.images.test
+    assert test.x.shape[2:] == (16, 16) and test.shape == (3, 24, 24)
+    network = trainer.obtain("normal")
+    assert network.card["model"]["image_size"] == 24 and network.shape == (3, 24, 24)
+    assert len(models.predict(network.module, test.batches(5))) == 12
