@@ -109,7 +109,7 @@ def asked(method: str) -> Method:
     """
     if method in saliency.METHODS:
         return saliency.METHODS[method]
-    saliency.attributions.find(method)  # refuses an unknown name
+    saliency.find(method)  # refuses an unknown name
     return partial(saliency.attribute, method)
 
 

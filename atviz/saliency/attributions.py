@@ -64,6 +64,7 @@ def attribute(method: str, model: nn.Module, x: Tensor, y: Tensor, **options: An
 
     For a linear model DeepLIFT is weight times change of the pixel, here from black:
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     >>> _ = nn.init.constant_(model[1].weight, 3.0)
     >>> attribute("DeepLIFT", model, torch.tensor([[[[0.5, 1.0]]]]), torch.tensor([1])).tolist()

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import parse_qsl, urlencode
@@ -13,12 +14,16 @@ from urllib.parse import parse_qsl, urlencode
 from torch import Tensor
 
 from ... import home, saliency
-from ...evidence import Instrument
-from ...evidence.instruments import sliders
+from ...evidence import Instrument, sliders
 from ...names import unknown
 
-MAPS: dict[str, Callable[..., Tensor]] = {"Grad": saliency.grad, **saliency.ATTRIBUTIONS, "SmoothGrad": saliency.smooth_grad}
-# a link may come from anyone, and must not keep a machine busy
+# the menu of the panel: what is fast first, then every other method of `saliency.attribute` that explains one image alone
+_SAME = {*saliency.METHODS, "Grad", "Saliency", "InputXGradient", "IntegratedGradients", "DeepLift"}  # are in the menu by another name
+_SLOW = [name for name in saliency.BY_NAME if name not in {*_SAME, "FeaturePermutation"}]
+MAPS: dict[str, Callable[..., Tensor]] = {
+    "Grad": saliency.grad, **saliency.ATTRIBUTIONS, "SmoothGrad": saliency.smooth_grad,
+    **{name: partial(saliency.attribute, name) for name in _SLOW},
+}  # fmt: skip
 BEYOND = 10  # a link may take a slider to this multiple of its largest stop
 LIMITS: dict[str, tuple[float, float]] = {"redraw": (0, 10**6), "eps": (0, 1), "steps": (1, 200)}
 UPLOAD = re.compile(r"upload-[0-9a-f]{12}")
