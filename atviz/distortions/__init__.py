@@ -9,11 +9,11 @@ from .codec import build_decoder, build_encoder, convolutions, initialize, mirro
 from .filters import gaussian_blur, median_filter
 from .fourier import high_pass, low_pass, random_modes
 from .patches import patch_counts, patch_shuffle
-from .pixels import reverse, saturate
+from .pixels import grayscale, reverse, saturate
 from .stylizer import Stylizer
 
 __all__ = [
-    "AdaIN", "Stylizer", "adain", "build_decoder", "build_encoder", "check_alpha", "convolutions", "gaussian_blur", "high_pass",
+    "AdaIN", "Stylizer", "adain", "build_decoder", "build_encoder", "check_alpha", "convolutions", "gaussian_blur", "grayscale", "high_pass",
     "initialize", "load_adain", "low_pass", "median_filter", "mirrored", "moments", "patch_counts", "patch_shuffle", "random_modes",
     "reverse", "saturate", "toned",
 ]  # fmt: skip

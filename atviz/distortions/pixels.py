@@ -34,6 +34,25 @@ def saturate(x: Tensor, level: float) -> Tensor:
     return signed.sign() * signed.abs() ** (2 / level) / 2 + 0.5
 
 
+def grayscale(x: Tensor, share: float) -> Tensor:
+    """(1 − share)·x + share·luma: a share of 0 is the identity, and a share of 1 leaves no color.
+
+    The luma is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). Images of one channel stay as they are.
+
+    Raises:
+        ValueError: a share outside [0, 1], or images of neither one nor three channels.
+    """
+    check_images(x)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; it must be in [0, 1]")
+    if x.shape[1] == 1:
+        return x.clone()
+    if x.shape[1] != 3:
+        raise ValueError(f"images have {x.shape[1]} channels; a luma needs 3")
+    luma = (torch.tensor([0.299, 0.587, 0.114], dtype=x.dtype, device=x.device)[:, None, None] * x).sum(1, keepdim=True)
+    return (1 - share) * x + share * luma
+
+
 def reverse(x: Tensor, *, mean: Sequence[float], clip: bool = False) -> Tensor:
     """2·mean − x, channel by channel: colors reversed about ``mean``, in [0, 1] units; with ``clip``, clipped to [0, 1].
 

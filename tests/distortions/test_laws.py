@@ -56,6 +56,7 @@ ROWS = {
     "random_modes_code": Row(partial(d.random_modes, symmetric=False), 0.5, 0, SHARES),
     "gaussian_blur": Row(d.gaussian_blur, 2, 0, {"sigma is": [-1, math.nan, math.inf]}),
     "median_filter": Row(d.median_filter, 1, 0, {"times is": [-1, 1.5, math.nan, math.inf]}),
+    "grayscale": Row(d.grayscale, 0.6, 0, {"share is": [-0.1, 1.1, math.nan]}),
     "reverse": Row(lambda x, mean, *, clip=False: d.reverse(x, mean=[mean] * x.shape[1], clip=clip), 0.4),
     "stylize": Row(stylizer(), 1, None, {"alpha is": [-0.1, 1.1, math.nan]}, atol=1e-5),
 }
