@@ -158,7 +158,7 @@ def instrument_panels(rows: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         facet={"col": "instrument", "wrap": 5, "order": list(titles)}, share={"x": False, "y": False}, xlim=(-8, 108), xticks=[0, 50, 100],
     )  # fmt: skip
     for ax, title in zip(figure.axes, titles.values(), strict=True):
-        ax.set_title(fill(title, 30), fontsize=9)
+        ax.set_title(fill(title, 27), fontsize=9)
         ax.tick_params(labelsize=8.5)
     figure.supxlabel("true shape bias (%)", fontsize=10)
     figure.supylabel("what the instrument reads", fontsize=10)
