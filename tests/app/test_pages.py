@@ -31,8 +31,9 @@ def test_pages_are_filled_from_the_findings_and_keep_what_was_not_run(smoke_run,
         assert f"| {row['label']} | " in text
     # a run of all notebooks has each of the headlines
     assert pages.HEADLINES.keys() <= {key(row["measure"], row["level"]) for row in rows}
+    headlines = text[text.index("<!-- headlines: smoke -->") : text.index("<!-- table: smoke")]
     for label in pages.HEADLINES.values():
-        assert text.count(f"\n| {label} | ") == 1
+        assert headlines.count(f"\n| {label} | ") == 1
     before = text
     pages.fill(page, smoke_run.parent)
     assert page.read_text() == before
