@@ -27,7 +27,7 @@ class Effort:
     lr: float
 
 
-# quick: of the rates and batch sizes in checkpoints/transfer/README.md, those that do best on training images held out for it
+# quick: of the rates and batch sizes in checkpoints/README.md, those that do best on training images held out for it
 EFFORTS = {
     "smoke": Effort(2, 64, None, 2, 32, 0.1),
     "quick": Effort(3, 300, 250, 12, 32, 0.1),
