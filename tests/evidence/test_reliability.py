@@ -110,5 +110,5 @@ def test_the_summary_counts_every_instrument_once():
 
 def test_every_judged_instrument_has_a_title_of_its_own():
     titles = reliability.titles()
-    assert titles.keys() == reliability.judged().keys() and len(set(titles.values())) == len(titles) == 14
+    assert titles.keys() == reliability.judged().keys() and len(set(titles.values())) == len(titles)
     assert titles["patch_shuffle-4"] == "4 × 4 patches shuffled"
