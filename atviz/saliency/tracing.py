@@ -62,6 +62,12 @@ def for_lrp(model: nn.Module, x: Tensor) -> nn.Module:
                 raise ValueError(
                     f"LRP has no rule for the call of {name} in {type(model).__name__}; make it a module that LRP has a rule for"
                 )
+    for node in list(copy.graph.nodes):
+        if node.op == "call_module":
+            # a rule changes all that comes back to the module's input, also what other users of the same tensor send
+            with copy.graph.inserting_before(node):
+                for given in node.all_input_nodes:
+                    node.replace_input_with(given, copy.graph.call_function(torch.clone, (given,)))
     copy.recompile()
     for module in copy.modules():
         if isinstance(module, Normalize | Standardize) and not hasattr(module, "rule"):
@@ -110,14 +116,15 @@ def _replace(copy: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
 
 
 class _Alone(nn.Module):
-    """A module whose output is no other module's input: captum's hooks on one tensor would run in the wrong order."""
+    """A module whose input and output are no other module's: captum's hooks on one tensor run in the wrong order, or replace what
+    other users of the tensor send back."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.module(x).clone()
+        return self.module(x.clone()).clone()
 
 
 class _WindowMax(nn.Module):
