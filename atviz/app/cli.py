@@ -211,6 +211,14 @@ def ship_transfer() -> None:
     typer.echo(publish_backbones())
 
 
+@app.command("seeds", hidden=True)
+def ship_seeds() -> None:
+    """Train the further seeds of the quick profile that are missing, and write them to checkpoints/seeds."""
+    from ..evidence.zoo import publish_seeds
+
+    typer.echo(publish_seeds())
+
+
 @app.command("readme", hidden=True)
 def readme() -> None:
     """Fill the tables and figures of the pages from what lies in results/."""

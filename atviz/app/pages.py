@@ -29,13 +29,14 @@ FIGURES = {
 }  # fmt: skip
 # the ten findings at the top of the README, and what it calls them
 HEADLINES = {
-    "shape_bias": "decided by shape, where shape and texture conflict", "clean": "accuracy, clean images", "robust": "accuracy under PGD",
+    "shape_bias": "decided by shape, where drawn shape and texture conflict", "clean": "accuracy, clean images", "robust": "accuracy under PGD",
     "saturate-1024": "saturated", "patch_shuffle-2": "2 × 2 patches shuffled", "low_pass-4": "low-pass filtered",
-    "high_pass-4": "high-pass filtered", "stylize-1": "stylized", "edges": "agreement of Grad with the edges",
-    "centroid": "spectral centroid of deeper filters",
+    "high_pass-4": "high-pass filtered, mean kept", "stylize-1": "stylized, against α = 0", "edges": "agreement of SmoothGrad with the edges",
+    "coarse": "share of SmoothGrad up to 4 cycles",
 }  # fmt: skip
 MARKED = re.compile(
-    r"(?P<open><!-- (?P<kind>headlines|findings|table|instruments): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->", re.DOTALL
+    r"(?P<open><!-- (?P<kind>headlines|findings|others|table|instruments): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->",
+    re.DOTALL,
 )
 
 
@@ -51,14 +52,16 @@ def fill_all() -> None:
 def fill(page: Path, results: Path) -> None:
     """Fill the blocks of a page: what stands between ``<!-- KIND: RUN -->`` and ``<!-- end -->``.
 
-    KIND is ``headlines`` or ``findings`` of the run in ``results/RUN``, ``table: RUN NAME`` for its file ``tables/NAME.csv``, or
+    KIND is ``headlines`` of the run in ``results/RUN``, its ``findings``, or those on ``others`` than its test images,
+    ``table: RUN NAME`` for its file ``tables/NAME.csv``, or
     ``instruments: controls``. A block whose run is not in ``results`` stays as it is.
     """
 
     def filled(match: re.Match[str]) -> str:
         folder = results / match["run"]
         lines = {
-            "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder), "instruments": _instruments,
+            "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder, own=True), "others": lambda: _findings(folder, own=False),
+            "instruments": _instruments,
             "table": lambda: _table(folder / "tables" / f"{match['name']}.csv"),
         }[match["kind"]]()  # fmt: skip
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
@@ -82,20 +85,28 @@ def _headlines(folder: Path) -> list[str]:
     if not named:
         return []
     header = ["what", "normal", "adversarial", "difference [95 %]", "verdict"]
-    rows = [[label, c["normal"], c["adversarial"], c["difference"], _judged(c, c["caution"].partition(":")[0])] for label, c in named]
+    rows = [
+        [label, c["normal"], c["adversarial"], c["difference"], _judged(c["judged"], c["caution"].partition(":")[0])] for label, c in named
+    ]
     return [_line(line) for line in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
 
 
-def _judged(finding: dict[str, str], caution: str) -> str:
-    return "; ".join(filter(None, (finding["verdict"], caution)))
+def _judged(verdict: str, caution: str) -> str:
+    return "; ".join(filter(None, (verdict, caution)))
 
 
-def _findings(folder: Path) -> list[str]:
-    rows = once(cells(row) for row in _rows(folder))
+def _findings(folder: Path, *, own: bool) -> list[str]:
+    rows = [c for c in once(cells(row) for row in _rows(folder)) if own == (not c["images"])]
     keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper")
-    header = ["what", "n", "normal", "underfit", "adversarial", "difference [95 %]", "the paper says", "verdict"]
-    body = [[*(c[k] for k in keys), _judged(c, c["caution"])] for c in rows]
-    return [_line(line) for line in (header, ["---", *["--:"] * 5, "---", "---"], *body)] if rows else []
+    if own:
+        header = ["what", "n", "normal", "underfit", "adversarial", "difference [95 %]", "the paper says", "verdict", "rivals, measured"]
+        body = [[*(c[k] for k in keys), _judged(c["judged"], c["caution"]), c["rivals"]] for c in rows]
+    else:
+        header = ["what", "images", "n", "first", "second", "difference [95 %]", "the paper says", "verdict", "rivals, measured"]
+        shown = ("what", "images", "n", "normal", "adversarial", "difference", "paper", "judged", "rivals")
+        body = [[c[k] for k in shown] for c in rows]
+    aligned = ["--:" if name in ("n", "normal", "underfit", "adversarial", "first", "second") else "---" for name in header]
+    return [_line(line) for line in (header, aligned, *body)] if rows else []
 
 
 def _table(path: Path) -> list[str]:
@@ -117,7 +128,15 @@ def _instruments() -> list[str]:
     header = ["instrument", "more shape bias should read", *controls.CONTROLS, "gap as expected [95 %]",
               "rank correlation with the truth [95 %]", "verdict"]  # fmt: skip
     rows = [
-        [title, r["expected"], f"{r['shape_only']:.3f}", f"{r['texture_only']:.3f}", interval(r, "gap"), interval(r, "rho"), r["verdict"]]
+        [
+            title,
+            r["expected"] or "(no sign of it)",
+            f"{r['shape_only']:.3f}",
+            f"{r['texture_only']:.3f}",
+            interval(r, "gap"),
+            interval(r, "rho"),
+            r["verdict"],
+        ]
         for title, r in ((title, known[name]) for name, title in reliability.titles().items() if name in known)
     ]
     return [_line(line) for line in (header, ["---", "---", *["--:"] * 4, "---"], *rows)]

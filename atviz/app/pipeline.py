@@ -94,8 +94,9 @@ def _kind(default: Any) -> str:
 def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "") -> tuple[Path, bool]:
     """Train the networks that have no checkpoint, execute the notebooks, and write the report.
 
-    A stage that was done with the same settings, data, networks, notebook and package is not done again. The folder
-    ``results/<name>/`` gets the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``run.json`` and ``index.html``.
+    A stage that was done with the same settings, data, networks, notebook and package is not done again: in ``run.json`` it keeps its
+    ``seconds``, and ``cached_seconds`` is what finding it took. The same holds for the whole run. The folder ``results/<name>/`` gets
+    the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``run.json`` and ``index.html``.
 
     Args:
         chosen: notebooks, default all.
@@ -105,62 +106,85 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
         the folder, and whether every stage went well.
 
     Raises:
-        ValueError, FileNotFoundError: before anything is done, an unknown parameter, a value of the wrong type, or styles that cannot be
-            read.
+        ValueError, FileNotFoundError: before anything is done, an unknown parameter, a value of the wrong type, a folder that holds a
+            run of other settings or values, or styles that cannot be read.
     """
     from .report import write_report
 
     chosen, given = list(chosen) or notebooks(), given or {}
     check_parameters(given, chosen)
-    settings.stylizer(max(settings.images.test.shape[1:]))  # refuses styles and networks that are not there before anything is trained
-    folder = home() / "results" / (name or default_name(settings))
-    names = [path.stem for path in chosen]
+    folder = home() / "results" / (name or default_name(settings, given))
     record = _read(folder / "run.json")
-    if record.get("settings") != (now := settings.described):
-        record = {"settings": now}  # results of other settings do not belong on this page
+    now = json.loads(json.dumps({"settings": settings.described, "set": given}))
+    _check_same(record, now, folder.name)
+    settings.stylizer(max(settings.images.test.shape[1:]))  # refuses styles and networks that are not there before anything is trained
+    names = [path.stem for path in chosen]
     # notebooks that were run earlier with these settings stay on the page
-    record |= {"version": __version__, "order": sorted({*record.get("order", []), *names})}
+    record |= now | {"version": __version__, "order": sorted({*record.get("order", []), *names})}
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
-    if study := _train(settings, stages):
-        hashes = {name: network.card["sha256"] for name, network in study.networks.items()}
-        common = {"networks": hashes, "test": study.images.digest, "package": _package_digest()}
+    study = _train(settings, stages)
+    worked = "cached_seconds" not in stages["train"]  # else nothing has been trained or executed so far
+    if study:
+        common = {"networks": stages["train"]["key"], "test": study.images.digest, "package": _package_digest()}
         for path in chosen:
-            values = _values(path, settings, given, folder)
-            key = hashlib.sha256(json.dumps([common, values, path.read_text()], sort_keys=True).encode()).hexdigest()
+            start, values = time.perf_counter(), _values(path, settings, given, folder)
+            key = _sha256([common, values, path.read_text()])
             target = folder / "notebooks" / path.name
             if stages.get(path.stem, {}).get("key") == key and target.is_file():
                 print(f"{path.stem}: unchanged")
+                stages[path.stem]["cached_seconds"] = time.perf_counter() - start
                 continue
+            worked = True
             stages[path.stem] = {"status": "interrupted"}
             _save(folder, record)
             stages[path.stem] = _execute(path, target, values) | {"key": key}
             if stages[path.stem]["status"] != "done":
                 del stages[path.stem]["key"]
             _save(folder, record)
-    record["seconds"] = time.perf_counter() - began
+    if worked:
+        record.pop("cached_seconds", None)
+    record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
     _save(folder, record)
     write_report(folder)
     return folder, all(stages.get(stage, {}).get("status") == "done" for stage in ["train", *names])
 
 
-def default_name(settings: Settings) -> str:
-    """The name of a run whose settings are these: profile and data set, and a few letters of a hash where more was chosen."""
-    plain = Settings(dataset=settings.dataset, profile=settings.profile)
-    chosen = json.dumps(settings.described, sort_keys=True)
-    digest = "" if settings.described == plain.described else "-" + hashlib.sha256(chosen.encode()).hexdigest()[:6]
-    dataset = Path(settings.dataset.removeprefix("folder:")).name if settings.kind == "folder" else settings.kind
+def default_name(settings: Settings, given: dict[str, Any] | None = None) -> str:
+    """The name of a run whose settings and ``given`` values are these: profile and data set.
+
+    A few letters of a hash follow where more was chosen, or a folder by its path: another folder may have the same name.
+    """
+    chosen, path = settings.described, settings.dataset.partition(":")[2]
+    plain = chosen == Settings(dataset=settings.dataset, profile=settings.profile).described and not given
+    digest = "" if plain and path == Path(path).name else "-" + _sha256([chosen, given] if given else chosen)[:6]
+    dataset = Path(path).name if settings.kind == "folder" else settings.kind
     return f"{settings.profile}-{dataset}{digest}"
 
 
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _check_same(record: dict[str, Any], now: dict[str, Any], name: str) -> None:
+    """ValueError, with the first setting that differs, where a folder's record is of a run of other settings or values."""
+    was, here = ({**found.get("settings", {}), **found.get("set", {})} for found in (record, now))
+    for key in here | was:
+        if record and was.get(key) != here.get(key):
+            a, b = (repr(found[key]) if key in found else "not set" for found in (was, here))
+            raise ValueError(f"results/{name} holds a run of other settings ({key} {a}, here {b}); choose another --name, or delete it")
+
+
 def _train(settings: Settings, stages: dict[str, Any]) -> Study | None:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), stages.get("train", {})
     try:
         study = study_of(settings)
     except FloatingPointError as error:
         stages["train"] = {"status": "failed", "error": str(error)}
         return None
-    stages["train"] = {"status": "done", "seconds": time.perf_counter() - start}
+    key, seconds = _sha256({name: network.card["sha256"] for name, network in study.networks.items()}), time.perf_counter() - start
+    read = before.get("key") == key  # the same networks as before
+    stages["train"] = before | {"cached_seconds": seconds} if read else {"status": "done", "seconds": seconds, "key": key}
     return study
 
 

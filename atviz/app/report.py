@@ -26,13 +26,15 @@ def write_report(folder: Path) -> Path:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    found = once(f for s in sections for f in s["findings"])
     page = environment.get_template(TEMPLATE.name).render(
         run=run,
         settings=run["settings"],
         sections=sections,
         failed=failed,
         train_error=stages.get("train", {}).get("error", ""),
-        findings=once(f for s in sections for f in s["findings"]),
+        findings=[f for f in found if not f["images"]],
+        others=[f for f in found if f["images"]],
     )
     target = folder / "index.html"
     target.write_text(page, encoding="utf-8")

@@ -60,12 +60,16 @@ class ShapeTex:
     pattern: Tensor
 
 
-def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contrast: float = 0.05) -> ShapeTex:
+def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contrast: float = 0.05, step: float = 0.9) -> ShapeTex:
     """Draw ``n`` color images of ``size`` pixels, each a silhouette of one of `SHAPES` with one of `TEXTURES`.
 
     Place, size, rotation (up to 15° either way), colors and the phase of the texture are random. Neither brightness nor color tells a
     class: every texture has two values, ± ``contrast`` around the silhouette's color, equally often, and the silhouette is as often
     brighter than the ground as darker. The same seed gives the same images on any machine.
+
+    By default the silhouette is the larger cue: the step in RGB from the ground's color to the silhouette's is 0.9 long, while the
+    texture differs by ± ``contrast`` in each channel, so that its two values are 2 · √3 · ``contrast`` = 0.17 apart. The silhouette's
+    color is cut to [``contrast``, 1 − ``contrast``]: of 0.9, a distance of 0.73 is left on average; of 0.5 and less, nearly all.
 
     >>> drawn = shapetex(16, cue="conflict", seed=1)
     >>> drawn.images.x.shape, bool((drawn.shape == drawn.texture).any())
@@ -74,28 +78,34 @@ def shapetex(n: int, *, cue: str = "both", seed: int = 0, size: int = 32, contra
     Args:
         cue: ``both``: shape and texture have the same label. ``shape``: the texture is random. ``texture``: the shape is random.
             ``conflict``: the two labels differ, and the images have the label of their shape.
+        step: the length of the step in RGB, where a channel is in [0, 1]. It changes colors only: masks, patterns and labels are the
+            same for every step.
 
     Raises:
-        ValueError: an unknown cue, fewer than one image, a size below 8 or a contrast outside [0, 0.5].
+        ValueError: an unknown cue, fewer than one image, a size below 8, a contrast outside [0, 0.5] or a step outside (0, 1].
     """
     if cue not in CUES:
         raise ValueError(f"cue is {cue!r}; it must be one of {', '.join(CUES)}")
     if n < 1 or size < 8 or not 0 <= contrast <= 0.5:
         raise ValueError(f"n is {n}, size {size} and contrast {contrast}; they must be at least 1, at least 8 and within [0, 0.5]")
+    if not 0 < step <= 1:
+        raise ValueError(f"step is {step}; it must be above 0 and at most 1")
     rng = np.random.default_rng(seed)
     label = rng.permutation(np.arange(n) % len(SHAPES))
     other = rng.integers(len(SHAPES), size=n)
     clash = (label + rng.integers(1, len(SHAPES), size=n)) % len(SHAPES)
     shape = other if cue == "texture" else label
     texture = {"both": label, "shape": other, "texture": label, "conflict": clash}[cue]
-    parts = [_draw(shape[i : i + CHUNK], texture[i : i + CHUNK], rng, size, contrast) for i in range(0, n, CHUNK)]
+    parts = [_draw(shape[i : i + CHUNK], texture[i : i + CHUNK], rng, size, contrast, step) for i in range(0, n, CHUNK)]
     x, mask, pattern = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
     names = TEXTURES if cue == "texture" else list(SHAPES)
     y = torch.from_numpy(texture if cue == "texture" else shape)
     return ShapeTex(Images(x, y, list(names), f"shapetex-{cue}"), torch.from_numpy(shape), torch.from_numpy(texture), mask, pattern)
 
 
-def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size: int, contrast: float) -> tuple[np.ndarray, ...]:
+def _draw(
+    shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size: int, contrast: float, length: float
+) -> tuple[np.ndarray, ...]:
     """Pixels (N, 3, size, size) uint8, coverage (N, size, size) float32 and pattern (N, size, size) bool.
 
     The computation is in float64, so that rounding to bytes gives the same on every machine.
@@ -107,7 +117,7 @@ def _draw(shape: np.ndarray, texture: np.ndarray, rng: np.random.Generator, size
     background = rng.uniform(0.0, 1.0, (n, 3))
     # a step of fixed length in a random direction leads from the ground's color to the silhouette's; reversed where it leaves the range
     step = rng.standard_normal((n, 3))
-    step *= 0.9 / np.linalg.norm(step, axis=1, keepdims=True)
+    step *= length / np.linalg.norm(step, axis=1, keepdims=True)
     color = background + step
     low, high = contrast, 1 - contrast
     color = np.where((color < low) | (color > high), background - step, color).clip(low, high)

@@ -34,17 +34,40 @@ def low_pass(x: Tensor, radius: float, *, preset: str = "paper", clip: bool = Fa
     return _filter(x, low_modes(x, radius, preset), clip)
 
 
-def high_pass(x: Tensor, radius: float, *, preset: str = "paper", clip: bool = False) -> Tensor:
-    """Keep the Fourier modes that `low_pass` removes, and remove those that it keeps."""
-    return _filter(x, ~low_modes(x, radius, preset), clip)
+def high_pass(x: Tensor, radius: float, *, keep_mean: bool = False, preset: str = "paper", clip: bool = False) -> Tensor:
+    """Keep the Fourier modes that `low_pass` removes, and remove those that it keeps.
+
+    With ``keep_mean``, zero frequency stays: the mean of each channel of each image. A network that knows black backgrounds fails on gray
+    ones, so that a filter that removes the mean also measures brightness. Where `low_pass` keeps the mean too,
+    ``low_pass(x, r) + high_pass(x, r, keep_mean=True) = x + mean(x)``; with the preset ``paper`` it always does.
+
+    >>> import torch
+    >>> x = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 1, 2, 2)
+    >>> high_pass(x, 0)
+    tensor([[[[-0.4375, -0.1875],
+              [ 0.0625,  0.5625]]]])
+    >>> high_pass(x, 0, keep_mean=True)
+    tensor([[[[0.0000, 0.2500],
+              [0.5000, 1.0000]]]])
+    """
+    return _filter(x, ~low_modes(x, radius, preset), clip, keep_mean=keep_mean)
 
 
-def random_modes(x: Tensor, p: float, *, symmetric: bool = True, clip: bool = False, generator: torch.Generator | None = None) -> Tensor:
+def random_modes(
+    x: Tensor,
+    p: float,
+    *,
+    keep_mean: bool = False,
+    symmetric: bool = True,
+    clip: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Remove every Fourier mode with probability ``p``, drawn for each image and shared by its channels.
 
     A mode and its conjugate are removed together, so that the image stays real. Without ``symmetric``, as in the authors' code, each is
     drawn by itself, and the real part is taken: where one of the two is removed, the mode keeps half of its amplitude. The result can
-    leave [0, 1]; ``clip`` clips it.
+    leave [0, 1]; ``clip`` clips it. With ``keep_mean``, zero frequency always stays, for the reason in `high_pass`; the other modes are
+    drawn as without it.
 
     Raises:
         ValueError: a p outside [0, 1].
@@ -58,7 +81,7 @@ def random_modes(x: Tensor, p: float, *, symmetric: bool = True, clip: bool = Fa
     mode = torch.arange(h * w).view(h, w)
     conjugate = mode.roll((-1, -1), (0, 1)).flip(0, 1)  # the mode at (−u, −v)
     drawn = uniform(n, h * w, generator)[:, torch.minimum(mode, conjugate) if symmetric else mode]
-    return _filter(x, (drawn >= p)[:, None].to(x.device), clip)
+    return _filter(x, (drawn >= p)[:, None].to(x.device), clip, keep_mean=keep_mean)
 
 
 def low_modes(x: Tensor, radius: float, preset: str) -> Tensor:
@@ -78,7 +101,8 @@ def low_modes(x: Tensor, radius: float, preset: str) -> Tensor:
     return low.to(x.device)
 
 
-def _filter(x: Tensor, keep: Tensor, clip: bool) -> Tensor:
+def _filter(x: Tensor, keep: Tensor, clip: bool, *, keep_mean: bool = False) -> Tensor:
+    keep[..., 0, 0] |= keep_mean  # no preset centers the spectrum
     exact = x if x.dtype == torch.float64 else x.float()
     filtered = torch.fft.ifft2(torch.fft.fft2(exact) * keep).real.to(x.dtype)
     return filtered.clamp(0, 1) if clip else filtered

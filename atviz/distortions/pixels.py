@@ -34,6 +34,19 @@ def saturate(x: Tensor, level: float) -> Tensor:
     return signed.sign() * signed.abs() ** (2 / level) / 2 + 0.5
 
 
+def shift(x: Tensor, by: float, *, clip: bool = False) -> Tensor:
+    """x + by: all pixels brighter, or darker, by the same amount; 0 is the identity. With ``clip``, clipped to [0, 1].
+
+    Raises:
+        ValueError: a ``by`` outside [−1, 1].
+    """
+    check_images(x)
+    if not -1 <= by <= 1:
+        raise ValueError(f"by is {by}; it must be in [-1, 1] (0 leaves the image as it is)")
+    shifted = x + by
+    return shifted.clamp(0, 1) if clip else shifted
+
+
 def grayscale(x: Tensor, share: float) -> Tensor:
     """(1 − share)·x + share·luma: a share of 0 is the identity, and a share of 1 leaves no color.
 

@@ -2,26 +2,31 @@
 
 from . import controls, findings, reliability, zoo
 from .accuracy import accuracy, robust_accuracy, true_probability
-from .claims import ITAZURI, ZHANG_ZHU, Claim
+from .claims import ITAZURI, RIVALS, ZHANG_ZHU, Claim
+from .compare import accuracy_finding, by_method, compare_maps, compare_outcomes, over_seeds
 from .conflict import Categories, cue_conflict, decisions
 from .controls import readings
 from .features import Features, centroid_rows, deeper_half, layer_features
-from .findings import Finding
+from .findings import Finding, verdict_of
 from .instruments import INSTRUMENTS, Instrument, find, sliders
-from .intervals import Z95, bootstrap_mean, mean_interval, paired_difference, unpaired_difference, wilson
-from .maps import map_numbers, means, saliency_scores, similarities, stability
+from .intervals import Z95, bootstrap_mean, mean_interval, paired_difference, rank_interval, unpaired_difference, wilson
+from .maps import PIXELWISE, map_numbers, means, saliency_scores, similarities, stability
 from .material import completed
+from .moved import moved
 from .outcomes import KEPT, Distortion, Distortions, Outcomes, differences, likeliest, outcomes, recorded, sweep, table
 from .records import Store, cell, described, store_of_home
+from .rivals import Rival
 from .sanity import LIKENESS, asked, cascade, dependence, likeness, pairs
 from .study import Study
 from .transferred import Transferred
 
 __all__ = [
-    "INSTRUMENTS", "ITAZURI", "KEPT", "LIKENESS", "Z95", "ZHANG_ZHU", "Categories", "Claim", "Distortion",
-    "Distortions", "Features", "Finding", "Instrument", "Outcomes", "Store", "Study", "Transferred", "accuracy", "asked", "bootstrap_mean",
-    "cascade", "cell", "centroid_rows", "completed", "controls", "cue_conflict", "decisions", "deeper_half", "dependence", "described",
-    "differences", "find", "findings", "layer_features", "likeliest", "likeness", "map_numbers", "mean_interval", "means", "outcomes",
-    "paired_difference", "pairs", "readings", "recorded", "reliability", "robust_accuracy", "saliency_scores", "similarities", "sliders", "stability",
-    "store_of_home", "sweep", "table", "true_probability", "unpaired_difference", "wilson", "zoo",
+    "INSTRUMENTS", "ITAZURI", "KEPT", "LIKENESS", "PIXELWISE", "RIVALS", "Z95", "ZHANG_ZHU", "Categories", "Claim", "Distortion",
+    "Distortions", "Features", "Finding", "Instrument", "Outcomes", "Rival", "Store", "Study", "Transferred", "accuracy",
+    "accuracy_finding", "asked", "bootstrap_mean", "by_method", "cascade", "cell", "centroid_rows", "compare_maps", "compare_outcomes",
+    "completed", "controls", "cue_conflict", "decisions", "deeper_half", "dependence", "described", "differences", "find", "findings",
+    "layer_features", "likeliest", "likeness", "map_numbers", "mean_interval", "means", "moved", "outcomes", "over_seeds",
+    "paired_difference", "pairs", "rank_interval", "readings", "recorded", "reliability", "robust_accuracy", "saliency_scores",
+    "similarities", "sliders", "stability", "store_of_home", "sweep", "table", "true_probability", "unpaired_difference", "verdict_of",
+    "wilson", "zoo",
 ]  # fmt: skip

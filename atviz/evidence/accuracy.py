@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..attacks import warn_if_masked
 from ..data import Images
-from ..models import bf16_is_faster, device_of, evaluating, fast_autocast, fingerprint, predict
+from ..models import bf16_is_faster, check_fits, device_of, evaluating, fast_autocast, fingerprint, predict
 from .intervals import wilson
 from .outcomes import attacked_key, likeliest
 from .records import Store, cell, described
@@ -21,6 +21,9 @@ def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), ba
     """Share of images whose label is among the model's ``topk`` likeliest classes.
 
     Returns ``top1`` (and the like), each with ``top1_low`` and ``top1_high``, its 95 % Wilson interval, and ``n``.
+
+    Raises:
+        ValueError: no images, a ``topk`` beyond the classes, or a network that does not fit the images.
 
     A network that answers with the class of the brighter pixel:
 
@@ -33,6 +36,7 @@ def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), ba
         raise ValueError(f"{images.name} holds no images to measure on")
     if not topk or not all(1 <= k <= len(images.classes) for k in topk):
         raise ValueError(f"topk is {tuple(topk)}; each must be between 1 and the {len(images.classes)} classes")
+    check_fits(model, images)
     hits = predict(model, images.batches(batch_size, device=device_of(model)), topk=max(topk)) == images.y.cpu()[:, None]
     row: dict[str, float] = {"n": len(images)}
     for k in topk:
@@ -58,9 +62,13 @@ def robust_accuracy(
 
     Returns ``clean`` and ``robust`` accuracy, ``defense_success`` (the share of correctly classified images that stay so),
     each with ``_low`` and ``_high``; ``n``, ``n_correct``; and ``survived``, (n,) bool, for paired comparison.
+
+    Raises:
+        ValueError: no images, or a network that does not fit them.
     """
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
+    check_fits(model, images)
     device = device_of(model)
     bf16 = bf16_is_faster(device) if bf16 is None else bf16
 

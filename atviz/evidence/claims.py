@@ -1,4 +1,5 @@
-"""A claim: what a paper says of a number of adversarially trained networks, compared with normally trained ones."""
+"""A claim: what a paper says of a number of adversarially trained networks, compared with normally trained ones, and what else would
+give the same number."""
 
 from __future__ import annotations
 
@@ -6,6 +7,33 @@ from typing import NamedTuple
 
 MARGIN = 0.05  # a difference within this is "equal"
 ZHANG_ZHU, ITAZURI = "Zhang & Zhu", "Itazuri et al."
+
+# the papers' units
+ON_CORRECT, TOP1, DROP, MEAN = "accuracy on correct", "top-1 accuracy", "drop of top-1 accuracy", "mean"
+
+# what else would give the same number -> the measurement that tells
+RIVALS = {
+    "brightness": "brightness alone: each image with no more than the brightness that the distortion gives it",
+    "contrast": "brightness and contrast alone: each image with no more than the mean and the standard deviation that the distortion gives it",
+    "ball": "inside the training ball: the distortion, cut to changes of at most ε, which adversarial training has practiced",
+    "underfit": "accuracy level alone: the underfit network, which is as accurate as the subject without adversarial training",
+    "guessing": "guessing: each network's predictions, exchanged between the images at random",
+    "decoder": "decoder alone: the same images, decoded without a style (α = 0)",
+    "removed mean": "with the mean removed: the same filter, which then measures brightness, too",
+    "levels": "choice of the level: the finding at every level that was measured",
+    "methods": "choice of the saliency method: the finding by every method whose maps have a value for each pixel",
+    "blank ground": "blank ground: pixels around which the image is constant left out",
+    "untrained": "architecture alone: the same network with random weights",
+    "unfinished": "unfinished training: what the subject still gained in the last quarter of its epochs",
+    "noise": "size of the change alone: uniform random noise of ±ε",
+    "hidden gradient": "hidden gradient: the attack uses the gradient of the baseline, which the subject cannot hide",
+    "batch norm": "batch norm: the effective filter, with the scale that the following layer gives it",
+    "signs": "signs: the rank correlation of the values themselves, not of their magnitudes",
+    "chosen pair": "choice of the pair: the same difference to the mean of both pairs",
+    "clean accuracy": "clean accuracy: the accuracies of the networks without distortion, in place of their robustness",
+    "larger cue": "larger cue: the silhouette's step of color made as small as the texture's",
+    "seeds": "one seed: the finding with every network trained again from other seeds",
+}
 
 
 class Claim(NamedTuple):
@@ -18,3 +46,5 @@ class Claim(NamedTuple):
     source: str  # where in the paper
     paper: str = ZHANG_ZHU
     margin: float = MARGIN  # of "equal" and "not lower"
+    unit: str = MEAN  # the paper's own: ON_CORRECT, TOP1, DROP or MEAN
+    rivals: tuple[str, ...] = ()  # of `RIVALS`

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import CATEGORIES, Images
+from ..models import Known, check_fits, known_of
 from .intervals import wilson
 from .outcomes import likeliest
 from .records import Store
@@ -23,6 +24,10 @@ def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Te
     Returns:
         ``shape``, ``texture`` and ``neither``: shares of the images decided so; ``shape_bias`` = shape / (shape + texture), with
         ``ci_low`` and ``ci_high`` (95 %, Wilson); ``n``.
+
+    Raises:
+        ValueError: labels that are not one per image, that are no classes, or that agree everywhere; images that do not fit the network,
+            of classes in another order, for instance.
     """
     by_shape, by_texture = (hits.sum() for hits in decisions(model, images, shape=shape, texture=texture, store=store))
     n = int((shape != texture).sum())
@@ -42,10 +47,15 @@ def decisions(
         raise ValueError(
             f"{len(images)} images have {len(shape)} shape and {len(texture)} texture labels; there must be one of each for each image"
         )
+    classes = len(images.classes)
+    for name, labels in (("shape", shape), ("texture", texture)):
+        for label in labels[(labels < 0) | (labels >= classes)][:1].tolist():
+            raise ValueError(f"a {name} label is {label}; with {classes} classes it must be between 0 and {classes - 1}")
     s, t = shape.cpu().numpy(), texture.cpu().numpy()
     differ = s != t
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
+    check_fits(model, images)
     found = likeliest({"": model}, images, store)[""][differ, 0]
     return found == s[differ], found == t[differ]
 
@@ -62,6 +72,8 @@ class Categories(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        inner = known_of(network)
+        self.known = Known(list(CATEGORIES), inner.shape if inner else None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities of ``x``, (N, 3, H, W) in [0, 1]; ValueError for a network of any other number of classes."""

@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from .. import models, saliency, shipped
-from ..data import Images, ShapeTex
-from ..models import device_of
+from ..data import SHAPES, Images, ShapeTex
+from ..models import check_fits, device_of, fingerprint
 from ..training import Plan, Trainer
 from .conflict import cue_conflict
-from .instruments import ACCURACY, INSTRUMENTS, key
+from .instruments import ACCURACY, INSTRUMENTS, MAPS, key, named
 from .intervals import mean_interval
-from .maps import map_numbers
+from .maps import COPIES, map_numbers, method_of
 from .outcomes import outcomes, table
-from .records import Store
+from .records import Store, cell
 
 CONTROLS = ("shape-only", "texture-only")
 EPS = (0.005, 0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
 STEPS = 3  # of PGD in training; all else is the quick profile's
 IMAGES = {"smoke": 64, "quick": 400, "zoo": 400, "full": 2000}  # behind each number, by profile
+SALIENCY = {"smoke": (16, 4), "quick": (100, 25), "zoo": (100, 25), "full": (200, 50)}  # images, and noisy copies of SmoothGrad
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def grid(eps: Iterable[float] = EPS, seeds: Iterable[int] = SEEDS, *, profile: s
                 network = models.load(ready)
             else:
                 network = Trainer(Plan(dataset=dataset, seed=seed, **effort)).obtain(recipe)
+            if name == "texture-only":  # its class i is the i-th texture, which goes with the i-th shape where both tell the class
+                network.module.known = models.Known(list(SHAPES), network.shape)  # type: ignore[assignment]
             found.append(Control(name, seed, e, network.module, network.card))
     return found
 
@@ -74,10 +77,13 @@ def truth(networks: Sequence[Control], conflict: ShapeTex, *, store: Store | Non
     return pd.DataFrame(rows)
 
 
-def readings(networks: Sequence[Control], agree: ShapeTex, *, saliency_images: int = 200, store: Store | None = None) -> pd.DataFrame:
+def readings(
+    networks: Sequence[Control], agree: ShapeTex, *, saliency_images: int = 200, copies: int = COPIES, store: Store | None = None
+) -> pd.DataFrame:
     """What each instrument reads on each network: ``network``, ``seed``, ``instrument``, ``value``, ``ci_low``, ``ci_high`` (95 %).
 
-    Distortions are read on all images of ``agree``, whose cues agree. Saliency numbers are means over the first ``saliency_images``.
+    Distortions are read on all images of ``agree``, whose cues agree. Saliency numbers are means over the first ``saliency_images``, those
+    of SmoothGrad with so many noisy ``copies``.
     """
     by_label = {n.label: n.model for n in networks}
     wanted = {i.name: i.judged for i in INSTRUMENTS if i.reads == ACCURACY and i.judged}
@@ -85,33 +91,50 @@ def readings(networks: Sequence[Control], agree: ShapeTex, *, saliency_images: i
     images, mask = agree.images[:saliency_images], agree.mask[:saliency_images]
     rows: list[dict[str, Any]] = []
     for n in networks:
-        numbers = _of_maps(n.model, images, mask, map_numbers)
+        numbers = {method: _numbers(n.model, images, mask, method, copies, store) for method in ("SmoothGrad", "Grad")}
         for i, level in [(instrument, level) for instrument in INSTRUMENTS for level in instrument.judged]:
             if i.reads == ACCURACY:
                 value, low, high = accuracy.loc[(n.label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
             else:
-                value, low, high = mean_interval(numbers[i.name])
+                value, low, high = mean_interval(numbers[i.method][i.number])
             rows.append(
                 {"network": n.name, "seed": n.seed, "instrument": key(i.name, level), "value": value, "ci_low": low, "ci_high": high}
             )
     return pd.DataFrame(rows)
 
 
-def regions(model: nn.Module, images: Images, mask: Tensor) -> dict[str, np.ndarray]:
-    """`saliency.region_shares`, (N,) each, of each image's Grad map for its label; ``mask``, (N, H, W), is the silhouettes' coverage."""
-    return _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask))
+def _numbers(model: nn.Module, images: Images, mask: Tensor, method: str, copies: int, store: Store | None) -> dict[str, np.ndarray]:
+    names = sorted({row.number for row in named(MAPS).values()})
+    key = {
+        "measure": "controls",
+        "method": method,
+        "copies": copies,
+        "numbers": names,
+        "model": fingerprint(model),
+        "images": images.digest,
+    }
+    numbers = cell(store, key, lambda: {k: v.tolist() for k, v in _of_maps(model, images, mask, map_numbers, method, copies).items()})
+    return {name: np.array(values) for name, values in numbers.items()}
 
 
-def _of_maps(model: nn.Module, images: Images, mask: Tensor, measure: Callable[..., dict[str, Tensor]]) -> dict[str, np.ndarray]:
-    """``measure(maps, x=x, mask=mask)``, (N,) each, of each image's Grad map for its label."""
-    device, parts = device_of(model), []
+def regions(model: nn.Module, images: Images, mask: Tensor, *, method: str = "SmoothGrad", copies: int = COPIES) -> dict[str, np.ndarray]:
+    """`saliency.region_shares`, (N,) each, of each image's map for its label; ``mask``, (N, H, W), is the silhouettes' coverage."""
+    return _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask), method, copies)
+
+
+def _of_maps(
+    model: nn.Module, images: Images, mask: Tensor, measure: Callable[..., dict[str, Tensor]], method: str, copies: int
+) -> dict[str, np.ndarray]:
+    """``measure(maps, x=x, mask=mask)``, (N,) each, of each image's map for its label."""
+    check_fits(model, images)
+    device, ask, parts = device_of(model), method_of(method, copies), []
     for (x, y), part in zip(images.batches(100, device=device), mask.split(100), strict=True):
-        parts.append(measure(saliency.grad(model, x, y), x=x, mask=part.to(device)))
+        parts.append(measure(ask(model, x, y), x=x, mask=part.to(device)))
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
 
 
-def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 200) -> pd.DataFrame:
-    """Where Grad's energy lies when the cues conflict, for the class that each network decides for, on the first ``n`` images.
+def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 200, copies: int = COPIES) -> pd.DataFrame:
+    """Where SmoothGrad's energy lies when the cues conflict, for the class that each network decides for, on the first ``n`` images.
 
     One row per network: ``network``, ``seed``, and the mean shares on the silhouette's ``edge``, ``inside`` and ``outside`` it. The first
     row, ``uniform map``, is what a map has that is the same everywhere: the regions' shares of the image.
@@ -121,6 +144,6 @@ def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 20
     rows: list[dict[str, Any]] = [{"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}]
     for network in networks:
         decided = replace(images, y=models.predict(network.model, images.batches(500, device=device_of(network.model)))[:, 0])
-        found = regions(network.model, decided, mask)
+        found = regions(network.model, decided, mask, copies=copies)
         rows.append({"network": network.name, "seed": network.seed, **{name: float(v.mean()) for name, v in found.items()}})
     return pd.DataFrame(rows)

@@ -1,23 +1,30 @@
-"""A finding: one number of the baseline and one of the subject, their difference, and what a paper claims."""
+"""A finding: one number of the baseline and one of the subject, their difference, what a paper claims, and what else would explain it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from .. import shipped
-from .claims import Claim
-from .instruments import find, key
+from .claims import DROP, ON_CORRECT, Claim
+from .instruments import key
 from .intervals import mean_interval, paired_difference
-from .outcomes import Outcomes
+from .rivals import Rival, signed
 
 COMPARED = ("normal", "adversarial")
 VERDICTS = {"agrees": "as {paper} report", "disagrees": "unlike {paper}", "inconclusive": "inconclusive"}
+
+
+class Roles(TypedDict):
+    """The names of the two networks that are compared."""
+
+    baseline: str
+    subject: str
 
 
 @cache
@@ -29,7 +36,10 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Finding:
-    """Two compared values and their difference, second minus first, with its 95 % interval; ``names`` says what is compared."""
+    """Two compared values and their difference, second minus first, with its 95 % interval; ``names`` says what is compared.
+
+    ``images`` says on what it was measured, where these are not the study's own test images.
+    """
 
     claim: Claim
     normal: float
@@ -42,20 +52,40 @@ class Finding:
     percent: bool = True  # values are shares, written as percentages
     names: tuple[str, str] = COMPARED
     unit: str = "images"
+    images: str = ""
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """``agrees``, ``disagrees`` or ``inconclusive``: the whole interval lies on the expected side, on the other side, or on both."""
-        expected, margin = self.claim.expected, self.claim.margin
-        if expected == "equal":
-            inside = -margin <= self.ci_low and self.ci_high <= margin
-            outside = self.ci_low > margin or self.ci_high < -margin
-            return "agrees" if inside else "disagrees" if outside else "inconclusive"
-        if expected == "not lower":
-            return "agrees" if self.ci_low > -margin else "disagrees" if self.ci_high < -margin else "inconclusive"
-        sign = 1 if expected == "higher" else -1
-        low, high = sorted((sign * self.ci_low, sign * self.ci_high))
-        return "agrees" if low > 0 else "disagrees" if high < 0 else "inconclusive"
+        """``agrees``, ``disagrees`` or ``inconclusive``: `verdict_of` the claim and the interval."""
+        return verdict_of(self.claim, self.ci_low, self.ci_high)
+
+    @property
+    def doubts(self) -> list[str]:
+        """The rivals that weaken the verdict, in words: those that give more than half of the difference, and choices that change the verdict."""
+        if self.verdict == "inconclusive" or (self.claim.expected in ("equal", "not lower") and self.verdict == "agrees"):
+            return []
+        found, whole = [], signed(self.difference, percent=self.percent)
+        for rival in self.rivals:
+            number = rival.number(percent=self.percent) if rival.value is not None else ""
+            if rival.explained(self.difference) > 0.5:
+                found.append(f"{rival.words} gives {signed(rival.value or 0, percent=self.percent)} of {whole}")
+            elif rival.kind == "instead" and rival.ci_low is not None and rival.ci_high is not None:
+                if verdict_of(self.claim, rival.ci_low, rival.ci_high) != self.verdict:
+                    found.append(f"{rival.words} it is {number}")
+            elif rival.kind == "seeds" and rival.ci_low is not None and rival.ci_high is not None:
+                if verdict_of(self.claim, rival.ci_low, rival.ci_high) != self.verdict:
+                    found.append(f"over {rival.of} seeds it is {number}")
+            elif rival.kind == "count" and 2 * rival.agree < rival.of:
+                found.append(f"{rival.words}: the same at only {rival.agree} of {rival.of}")
+            elif rival.name == "guessing" and rival.note:
+                found.append(rival.note)
+        return found
+
+    @property
+    def judged(self) -> str:
+        """The verdict, and after "but" what weakens it."""
+        return f"{self.verdict}, but {' and '.join(self.doubts)}" if self.doubts else self.verdict
 
     @property
     def caution(self) -> str:
@@ -66,7 +96,8 @@ class Finding:
     @property
     def clause(self) -> str:
         """The finding in words, made from its numbers."""
-        said = f"{self.interval}, {VERDICTS[self.verdict].format(paper=self.claim.paper)}"
+        but = f", but {' and '.join(self.doubts)}" if self.doubts else ""
+        said = f"{self.interval}, {VERDICTS[self.verdict].format(paper=self.claim.paper)}{but}"
         values = f"{self._value(self.normal, 0)} → {self._value(self.adversarial, 1)}"
         return f"{self.claim.label}: {values} ({said}{', ' * bool(self.caution)}{self.caution})"
 
@@ -78,15 +109,19 @@ class Finding:
 
     def row(self) -> dict[str, Any]:
         """The finding with its claim and its verdict, as a row of a table."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
-        claim = self.claim._asdict()
-        return {name: claim.pop(name) for name in ("measure", "level")} | values | claim | {"verdict": self.verdict}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("claim", "rivals")}
+        claim = {("of" if name == "unit" else "named" if name == "rivals" else name): value for name, value in self.claim._asdict().items()}
+        row = {name: claim.pop(name) for name in ("measure", "level")} | values | claim
+        return row | {"rivals": [rival.row() for rival in self.rivals], "verdict": self.verdict, "judged": self.judged}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Finding:
         """The finding of a `row`."""
-        values = {field.name: row[field.name] for field in fields(cls) if field.name != "claim"}
-        return cls(Claim(**{name: row[name] for name in Claim._fields}), **values | {"names": tuple(row["names"])})
+        values = {field.name: row[field.name] for field in fields(cls) if field.name not in ("claim", "rivals")}
+        claim = {name: row[name] for name in Claim._fields if name not in ("unit", "rivals")}
+        claim |= {"unit": row["of"], "rivals": tuple(row["named"])}
+        rivals = tuple(Rival(**rival) for rival in row["rivals"])
+        return cls(Claim(**claim), **values | {"names": tuple(row["names"]), "rivals": rivals})
 
     def _number(self, value: float, *, signed: bool = False) -> str:
         text = f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
@@ -104,35 +139,68 @@ class Finding:
             "what": claim.label, "n": f"{self.n:,}" + (f" {self.unit}" if self.unit != "images" else ""), "normal": self._value(self.normal, 0),
             "underfit": "–" if self.underfit is None else self._value(self.underfit), "adversarial": self._value(self.adversarial, 1),
             "difference": self.interval, "paper": f"{claim.expected}{tolerance} ({claim.paper}, {claim.source})", "verdict": self.verdict,
+            "judged": self.judged, "doubts": " and ".join(self.doubts), "rivals": "; ".join(rival.text(percent=self.percent) for rival in self.rivals),
             "caution": self.caution,
+            "images": self.images,
         }  # fmt: skip
+
+
+def verdict_of(claim: Claim, low: float, high: float) -> str:
+    """What an interval says of a claim: the whole of it lies on the expected side, on the other side, or on both (``inconclusive``)."""
+    if claim.expected == "equal":
+        inside = -claim.margin <= low and high <= claim.margin
+        outside = low > claim.margin or high < -claim.margin
+        return "agrees" if inside else "disagrees" if outside else "inconclusive"
+    if claim.expected == "not lower":
+        return "agrees" if low > -claim.margin else "disagrees" if high < -claim.margin else "inconclusive"
+    sign = 1 if claim.expected == "higher" else -1
+    low, high = sorted((sign * low, sign * high))
+    return "agrees" if low > 0 else "disagrees" if high < 0 else "inconclusive"
 
 
 def of_shares(
     claim: Claim, hit: Mapping[str, np.ndarray], *, baseline: str, subject: str, given: Mapping[str, np.ndarray] | None = None
 ) -> Finding:
-    """The finding of outcomes ``hit``, (n,) bool for each network, among the images ``given`` for each network."""
+    """The finding of outcomes ``hit``, (n,) bool for each network, among the images ``given`` for each network.
+
+    Its n is the number of images that are given for at least one of the two compared networks.
+    """
     given = given or {name: np.ones_like(h) for name, h in hit.items()}
     share = {name: float((h & given[name]).sum() / max(1, given[name].sum())) for name, h in hit.items()}
     interval = paired_difference(hit[subject], hit[baseline], given_a=given[subject], given_b=given[baseline])
-    return Finding(claim, share[baseline], share.get("underfit"), share[subject], *interval, n=len(hit[subject]))
+    n = int((given[baseline] | given[subject]).sum())
+    return Finding(claim, share[baseline], share.get("underfit"), share[subject], *interval, n=n)
 
 
-def of_means(claim: Claim, values: Mapping[str, np.ndarray], *, baseline: str, subject: str) -> Finding:
+def of_means(claim: Claim, values: Mapping[str, np.ndarray], *, baseline: str, subject: str, percent: bool = False) -> Finding:
     """The finding of a number per image, (n,) for each network."""
     mean = {name: float(v.mean()) for name, v in values.items()}
     interval = mean_interval(values[subject] - values[baseline])
-    return Finding(claim, mean[baseline], mean.get("underfit"), mean[subject], *interval, n=len(values[subject]), percent=False)
+    return Finding(claim, mean[baseline], mean.get("underfit"), mean[subject], *interval, n=len(values[subject]), percent=percent)
 
 
-def of_outcomes(results: Outcomes, *, baseline: str, subject: str) -> list[Finding]:
-    """A finding for each distortion and level of which a paper claims something: accuracy on correct of baseline and subject."""
-    found = []
-    for measure, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
-        if level in (claims := find(measure).claims):
-            hit = {name: results.distorted[name, measure, level] for name in results.clean}
-            found.append(of_shares(claims[level], hit, baseline=baseline, subject=subject, given=results.clean))
-    return found
+def of_accuracy(
+    claim: Claim, clean: Mapping[str, np.ndarray], hit: Mapping[str, np.ndarray], *, baseline: str, subject: str,
+    given: Mapping[str, np.ndarray] | None = None,
+) -> Finding:  # fmt: skip
+    """The finding of outcomes in the claim's own unit: ``clean`` and distorted ``hit``, (n,) bool for each network.
+
+    ``given``, of accuracy on correct, are the images that count; by default those that are correct without distortion.
+    """
+    roles = Roles(baseline=baseline, subject=subject)
+    if claim.unit == ON_CORRECT:
+        return of_shares(claim, hit, given=given or clean, **roles)
+    if claim.unit == DROP:
+        return of_means(claim, {name: clean[name].astype(int) - h for name, h in hit.items()}, percent=True, **roles)
+    return of_shares(claim, hit, **roles)
+
+
+def with_rivals(finding: Finding, rivals: Mapping[str, Rival]) -> Finding:
+    """The finding with its claim's rivals, in their order; ValueError where one of them is missing."""
+    missing = [name for name in finding.claim.rivals if name not in rivals]
+    if missing:
+        raise ValueError(f"the claim on {finding.claim.measure} names the rival {missing[0]!r}, which was not measured")
+    return replace(finding, rivals=tuple(rivals[name] for name in finding.claim.rivals))
 
 
 def sentence(findings: list[Finding]) -> str:
@@ -151,7 +219,7 @@ def sentence(findings: list[Finding]) -> str:
 
 def markdown(findings: list[Finding]) -> str:
     """The findings as a Markdown table: one row per finding."""
-    rows = [[c["what"], c["normal"], c["adversarial"], c["difference"], c["n"], c["verdict"]] for c in (f.cells() for f in findings)]
+    rows = [[c["what"], c["normal"], c["adversarial"], c["difference"], c["n"], c["judged"]] for c in (f.cells() for f in findings)]
     header = ["", *(findings[0].names if findings and len({f.names for f in findings}) == 1 else COMPARED), "difference [95 %]", "n", ""]
     lines = [header, ["---", "--:", "--:", "--:", "--:", "---"], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

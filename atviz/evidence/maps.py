@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -13,84 +14,119 @@ from torch import Tensor, nn
 
 from .. import saliency
 from ..data import Images
-from ..models import device_of, fingerprint
+from ..models import check_fits, device_of, fingerprint
 from .instruments import MAPS, named
 from .intervals import mean_interval
 from .material import Distortion
 from .records import Store, cell, described
+from .sanity import Method, asked
+
+COPIES = 50  # noisy copies of SmoothGrad
+BATCH = 100  # images
+# methods whose maps have a value for each pixel; those that explain patches have maps as coarse as the patches
+PIXELWISE = (
+    "SmoothGrad", "Grad", "Vanilla", "Guided Backprop", "Integrated", "Deconvolution", "InputXGradient", "IntegratedGradients", "DeepLift",
+    "GradientShap", "LRP", "GuidedGradCam",
+)  # fmt: skip
+
+
+def method_of(name: str, copies: int = COPIES) -> Method:
+    """A saliency method as a function (model, x, y) -> maps: ``SmoothGrad`` as Zhang & Zhu (2019) define it, or any that `asked` knows.
+
+    Their SmoothGrad is of log p_y with σ = 0.1 of each image's range, and ``copies`` noisy copies. Itazuri et al.'s is of the logit,
+    with σ = 0.2: ``saliency.METHODS["SmoothGrad"]``.
+    """
+    return partial(saliency.smooth_grad, n=copies) if name == "SmoothGrad" else asked(name)
 
 
 def map_numbers(maps: Tensor, **given: Tensor) -> dict[str, Tensor]:
-    """The reading of each instrument of maps, (N,) each. ``given`` holds the ``x`` and the ``mask`` that some of them need.
+    """The reading of each instrument of maps, (N,) each, by its name without the method: number → (N,).
 
-    An instrument whose need is not given is left out.
+    ``given`` holds the ``x`` and the ``mask`` that some of them need. An instrument whose need is not given is left out.
     """
-    rows = {name: row for name, row in named(MAPS).items() if row.needs <= given.keys()}
-    return {name: row.function(maps, **{need: given[need] for need in row.needs}) for name, row in rows.items()}
+    rows = {row.number: row for row in named(MAPS).values() if row.needs <= given.keys()}
+    return {number: row.function(maps, **{need: given[need] for need in row.needs}) for number, row in rows.items()}
 
 
-def saliency_scores(model: nn.Module, images: Images, *, batch_size: int = 100, store: Store | None = None) -> dict[str, np.ndarray]:
-    """Numbers of each image's Grad map for its true class: instrument → (n,).
+def saliency_scores(
+    model: nn.Module, images: Images, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
+) -> dict[str, np.ndarray]:
+    """Numbers of each image's map for its true class: number → (n,).
 
-    ``bands`` (`saliency.band_shares` in `saliency.octaves`) is (n, number of bands).
+    ``edges_object`` is `saliency.edge_agreement` without the blank ground. ``bands`` (`saliency.band_shares` in `saliency.octaves`) is
+    (n, number of bands). ``method`` is as in `method_of`.
     """
+    check_fits(model, images)
+    ask = method_of(method, copies)
 
     def run() -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
-        for x, y in images.batches(batch_size, device=device_of(model)):
-            maps = saliency.grad(model, x, y)
-            numbers = map_numbers(maps, x=x) | {"bands": saliency.band_shares(maps, saliency.octaves(min(x.shape[-2:])))}
+        for x, y in images.batches(BATCH, device=device_of(model)):
+            maps = ask(model, x, y)
+            numbers = map_numbers(maps, x=x) | {
+                "edges_object": saliency.edge_agreement(maps, x, blank=False),
+                "bands": saliency.band_shares(maps, saliency.octaves(min(x.shape[-2:]))),
+            }
             for name, values in numbers.items():
                 found.setdefault(name, []).extend(values.tolist())
         return found
 
-    names = [name for name, row in named(MAPS).items() if "mask" not in row.needs]
-    key = {"measure": "saliency", "method": "grad", "scores": names, "model": fingerprint(model), "images": images.digest}
+    numbers = sorted({row.number for row in named(MAPS).values() if "mask" not in row.needs})
+    key = {"measure": "saliency", **_described(method, copies), "numbers": numbers, "model": fingerprint(model), "images": images.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 
+def _described(method: str, copies: int) -> dict[str, Any]:
+    """What a record's key says of a method."""
+    return {"method": method, "copies": copies if method == "SmoothGrad" else None}
+
+
 def stability(
-    model: nn.Module, images: Images, distort: Distortion, *, batch_size: int = 100, store: Store | None = None
+    model: nn.Module, images: Images, distort: Distortion, *, method: str = "Grad", copies: int = COPIES, store: Store | None = None
 ) -> dict[str, np.ndarray]:
-    """`saliency.similarity` of each image's Grad map to that of the same image distorted: ``rank`` and ``ssim``, (n,) each.
+    """`saliency.similarity` of each image's map to that of the same image distorted: ``rank`` and ``ssim``, (n,) each.
 
     Both maps are of the true class. The distorted image is clipped to [0, 1]. Kept where `records.described` knows ``distort``.
+    By Grad unless another method is named: SmoothGrad's noise is drawn for each image, so that the two maps would differ by it, too.
     """
+    check_fits(model, images)
+    ask = method_of(method, copies)
 
     def run() -> dict[str, list[float]]:
         found: dict[str, list[float]] = {"rank": [], "ssim": []}
-        for x, y in images.batches(batch_size, device=device_of(model)):
-            alike = saliency.similarity(saliency.grad(model, x, y), saliency.grad(model, distort(x).clamp(0, 1), y))
+        for x, y in images.batches(BATCH, device=device_of(model)):
+            alike = saliency.similarity(ask(model, x, y), ask(model, distort(x).clamp(0, 1), y))
             for name, values in alike.items():
                 found[name] += values.tolist()
         return found
 
     known = described(distort)
-    key = {"measure": "stability", "method": "grad", "model": fingerprint(model), "images": images.digest, "distort": known}
+    key = {"measure": "stability", **_described(method, copies), "model": fingerprint(model), "images": images.digest, "distort": known}
     return {name: np.array(values) for name, values in cell(store if known else None, key, run).items()}
 
 
 def similarities(
-    models: Mapping[str, nn.Module], images: Images, *, batch_size: int = 100, store: Store | None = None
+    models: Mapping[str, nn.Module], images: Images, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
 ) -> dict[str, np.ndarray]:
-    """Model × model matrices, in the order of ``models``: ``rank`` and ``ssim``, `saliency.similarity` of their Grad maps of the
-    true class, averaged over images. 1 on the diagonal, symmetric; a distance is 1 minus it.
+    """How alike the maps of every two models are, image by image: ``rank`` and ``ssim``, (n, models, models) each, in the order of ``models``.
 
-    Zhang & Zhu (2019) speak of an average distance between saliency maps and define none; this is one.
+    `saliency.similarity` of their maps of the true class: 1 on the diagonal, symmetric; a distance is 1 minus it. Zhang & Zhu (2019)
+    speak of an average distance between saliency maps and define none; the mean over images is one.
     """
+    for model in models.values():
+        check_fits(model, images)
+    ask = method_of(method, copies)
 
-    def run() -> dict[str, list[list[float]]]:
-        matrices = {name: np.eye(len(models)) for name in ("rank", "ssim")}
-        maps = [
-            torch.cat([saliency.grad(model, x, y).cpu() for x, y in images.batches(batch_size, device=device_of(model))])
-            for model in models.values()
-        ]
+    def run() -> dict[str, list[Any]]:
+        found = {name: np.broadcast_to(np.eye(len(models)), (len(images), len(models), len(models))).copy() for name in ("rank", "ssim")}
+        maps = [torch.cat([ask(model, x, y).cpu() for x, y in images.batches(BATCH, device=device_of(model))]) for model in models.values()]
         for i, j in combinations(range(len(maps)), 2):
             for name, values in saliency.similarity(maps[i], maps[j]).items():
-                matrices[name][i, j] = matrices[name][j, i] = float(values.mean())
-        return {name: matrix.tolist() for name, matrix in matrices.items()}
+                found[name][:, i, j] = found[name][:, j, i] = values.numpy()
+        return {name: values.round(6).tolist() for name, values in found.items()}
 
-    key = {"measure": "similarities", "method": "grad", "models": [fingerprint(m) for m in models.values()], "images": images.digest}
+    marks = [fingerprint(m) for m in models.values()]
+    key = {"measure": "similarities", **_described(method, copies), "models": marks, "images": images.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from ..data import Images
-from ..models import device_of, fingerprint, predict
+from ..models import check_fits, device_of, fingerprint, predict
 from . import instruments
 from .intervals import paired_difference, wilson
 from .material import Distortion, completed, keyed
@@ -56,7 +56,7 @@ def outcomes(
         material: the ``stylizer`` and the ``mean`` of the distortions that need them; see `completed` for the defaults.
 
     Raises:
-        ValueError: an unknown distortion, a level that it refuses, a topk out of range, or no images.
+        ValueError: an unknown distortion, a level that it refuses, a topk out of range, no images, or a network that does not fit them.
     """
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
@@ -68,6 +68,8 @@ def outcomes(
     ]
     for name, level, own in wanted:  # refuse everything before measuring anything
         (own or instruments.find(name).at(level, material=completed(instruments.find(name), images, material)))(x)
+    for model in models.values():
+        check_fits(model, images)
     y = images.y.cpu().numpy()[:, None]
     asked: dict[str, Any] = {"batch_size": batch_size, "material": material}
     clean = {m: (found[:, :topk] == y).any(1) for m, found in likeliest(models, images, store, **asked).items()}

@@ -15,11 +15,11 @@ from torch import Tensor
 from .. import data, home, models
 from ..data import shapetex
 from ..saliency import rank_correlation
-from ..training import profile
 from .accuracy import accuracy
-from .controls import CONTROLS, IMAGES, Control, grid, readings, truth
+from .claims import MARGIN
+from .controls import CONTROLS, IMAGES, SALIENCY, Control, grid, readings, truth
 from .instruments import INSTRUMENTS, Instrument, key
-from .intervals import Z95, mean_interval
+from .intervals import Z95, mean_interval, t_quantile
 from .records import store_of_home
 
 
@@ -34,7 +34,7 @@ def titles() -> dict[str, str]:
 
 
 def bias_curve(bias: pd.DataFrame) -> pd.DataFrame:
-    """Shape bias against eps of the networks trained on both cues: mean over seeds, its 95 % normal interval, number of seeds."""
+    """Shape bias against eps of the networks trained on both cues: mean over seeds, its 95 % t interval, number of seeds."""
     rows = []
     for eps, part in bias[~bias.network.isin(CONTROLS)].groupby("eps"):
         mean, low, high = mean_interval(part.shape_bias.to_numpy())
@@ -45,14 +45,20 @@ def bias_curve(bias: pd.DataFrame) -> pd.DataFrame:
 def reliability(bias: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     """How far each instrument can be trusted as a sign of shape bias, one row each.
 
-    Columns: ``instrument``; ``expected`` (``higher`` or ``lower`` with more shape bias, by the papers' argument); ``shape_only`` and
-    ``texture_only`` (the two controls' readings, mean over seeds); ``gap`` (their difference, signed so that above 0 is as expected)
+    Columns: ``instrument``; ``expected`` (``higher`` or ``lower`` with more shape bias, by the papers' argument; empty where an
+    instrument is no sign of shape); ``shape_only`` and ``texture_only`` (the two controls' readings, mean over seeds); ``gap`` (their
+    difference, signed so that above 0 is as expected; shape-only minus texture-only where nothing is expected)
     with its 95 % interval ``gap_low``, ``gap_high``; ``rho`` (Spearman's correlation of reading and true bias over all networks,
     signed alike) with its 95 % interval ``rho_low``, ``rho_high`` from 2,000 resamplings of the networks; ``rho_both`` (the same
     over the networks trained on both cues); ``networks``; ``verdict``; ``why``.
 
-    The gap's standard error joins, of each control, its image error and the spread of its seeds. ``reliable``: the intervals of gap
-    and rho lie above 0. ``unreliable``: one of them lies below. ``uncertain``: neither.
+    The gap's variance joins, of each control, that of its images and that of its seeds: v = Σ image variance + Σ s²/n. Its interval
+    is gap ± t · √v, with Student's t of the Welch–Satterthwaite degrees of freedom v² / Σ (s²/n)²/(n − 1), in which the image
+    variances count as known; with one seed per control, t is 1.96.
+
+    ``reliable``: the intervals of gap and rho lie above 0. ``unreliable``: one of them lies below. ``uncertain``: neither. An
+    instrument that is no sign of shape, such as brightness, is a ``rival`` where the whole interval of the gap lies beyond `MARGIN`: what
+    it measures could explain another instrument's reading. It is ``no rival`` where the whole interval lies within, else ``uncertain``.
     """
     rows = []
     for name, (i, _) in judged().items():
@@ -63,25 +69,29 @@ def reliability(bias: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
         if any(p.empty for p in part.values()):
             continue
         mean = {control: float(p.value.mean()) for control, p in part.items()}
-        gap = i.sign * (mean["shape-only"] - mean["texture-only"])
-        half = Z95 * np.sqrt(sum(_variance(p) for p in part.values()))
-        rho, rho_low, rho_high = _rank_interval(merged.value.to_numpy() * i.sign, merged.shape_bias.to_numpy(), rng)
+        sign = i.sign or 1
+        gap, half = sign * (mean["shape-only"] - mean["texture-only"]), _half_width(list(part.values()))
+        rho, rho_low, rho_high = _rank_interval(merged.value.to_numpy() * sign, merged.shape_bias.to_numpy(), rng)
         both = merged[~merged.network.isin(CONTROLS)]
         row = {
             "instrument": name, "expected": i.expected, "shape_only": mean["shape-only"],
             "texture_only": mean["texture-only"], "gap": gap, "gap_low": gap - half, "gap_high": gap + half,
             "rho": rho, "rho_low": rho_low, "rho_high": rho_high,
-            "rho_both": _spearman(both.value.to_numpy()[None] * i.sign, both.shape_bias.to_numpy()[None])[0] if len(both) > 2 else np.nan,
+            "rho_both": _spearman(both.value.to_numpy()[None] * sign, both.shape_bias.to_numpy()[None])[0] if len(both) > 2 else np.nan,
             "networks": len(merged),
         }  # fmt: skip
-        rows.append(row | _verdict(row))
+        rows.append(row | (_verdict(row) if i.sign else _rival(row)))
     return pd.DataFrame(rows)
 
 
-def _variance(control: pd.DataFrame) -> float:
-    """Variance of a control's mean reading: that of its images, which all seeds share, and that of its seeds."""
-    images = float(((control.ci_high - control.ci_low) / (2 * Z95)).pow(2).mean())
-    return images + (float(control.value.var(ddof=1)) / len(control) if len(control) > 1 else 0.0)
+def _half_width(controls: list[pd.DataFrame]) -> float:
+    """Half the width of the gap's 95 % interval, by the formula in `reliability`."""
+    # all seeds of a control share its images
+    images = sum(float(((control.ci_high - control.ci_low) / (2 * Z95)).pow(2).mean()) for control in controls)
+    seeds = [(float(control.value.var(ddof=1)) / len(control), len(control) - 1) for control in controls if len(control) > 1]
+    variance = images + sum(v for v, _ in seeds)
+    unknown = sum(v**2 / df for v, df in seeds)
+    return t_quantile(variance**2 / unknown if unknown else np.inf) * float(np.sqrt(variance))
 
 
 def _verdict(row: dict[str, Any]) -> dict[str, str]:
@@ -93,6 +103,15 @@ def _verdict(row: dict[str, Any]) -> dict[str, str]:
         why.append("falls as the true bias rises" if row["rho_high"] < 0 else "does not rank the networks by their true bias")
     bad = row["gap_high"] < 0 or row["rho_high"] < 0
     return {"verdict": "unreliable" if bad else "uncertain" if why else "reliable", "why": " and ".join(why)}
+
+
+def _rival(row: dict[str, Any]) -> dict[str, str]:
+    """The verdict on an instrument that is no sign of shape: where the whole interval of the gap lies."""
+    low, high = row["gap_low"], row["gap_high"]
+    if low > MARGIN or high < -MARGIN:
+        return {"verdict": "rival", "why": f"tells the shape-only from the texture-only network by more than {100 * MARGIN:g} points"}
+    small = -MARGIN <= low and high <= MARGIN
+    return {"verdict": "no rival" if small else "uncertain", "why": "" if small else "the gap may be small or large"}
 
 
 def _rank_interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -110,10 +129,15 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def summary(trust: pd.DataFrame) -> str:
-    """What `reliability` says of the instruments, in one sentence."""
-    counts = trust.verdict.value_counts()
+    """What `reliability` says of the instruments, in one sentence; in a second one, how many of those without a sign are rivals."""
+    signs, others = trust[trust.expected != ""], trust[trust.expected == ""]
+    counts = signs.verdict.value_counts()
     said = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("reliable", "unreliable", "uncertain"))
-    return f"Of the {len(trust)} instruments above, as signs of shape bias: {said}."
+    text = f"Of the {len(signs)} instruments above, as signs of shape bias: {said}."
+    if len(others):
+        rivals = int((others.verdict == "rival").sum())
+        text += f" Not taken for signs of shape bias are {len(others)} more; {rivals} of them could explain what another instrument reads."
+    return text
 
 
 def ship() -> Path:
@@ -128,7 +152,8 @@ def ship() -> Path:
     networks = grid()
     agree, conflict = (shapetex(IMAGES["full"], cue=cue, seed=1) for cue in ("both", "conflict"))
     bias = truth(networks, conflict, store=store)
-    read = readings(networks, agree, saliency_images=profile("full").saliency_images, store=store)
+    saliency_images, copies = SALIENCY["full"]
+    read = readings(networks, agree, saliency_images=saliency_images, copies=copies, store=store)
     record = {
         "command": "atviz controls", "images": IMAGES["full"], "networks": len(networks), "biases": bias.round(4).to_dict("records"),
         "instruments": {row["instrument"]: row for row in reliability(bias, read).round(4).to_dict("records")},

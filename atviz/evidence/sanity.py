@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import saliency
 from ..data import Images
-from ..models import device_of, fingerprint, randomized
+from ..models import check_fits, device_of, fingerprint, randomized
 from .records import Store, cell
 
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -36,8 +36,13 @@ def pairs(
     """`likeness` of the maps of every two models for the true class: ``"a and b"`` -> (n, 3).
 
     ``method`` is one that `asked` knows.
+
+    Raises:
+        ValueError: an unknown method, or a network that does not fit the images.
     """
     ask, named = asked(method), list(combinations(models, 2))
+    for model in models.values():
+        check_fits(model, images)
 
     def run() -> list[Any]:
         found: list[list[Any]] = [[] for _ in named]
@@ -58,8 +63,12 @@ def cascade(
 
     The first is ``"none"``, the model itself. Then come the layers, from the last to the first. ``method`` is one that `asked` knows;
     the layers are drawn by ``seed``.
+
+    Raises:
+        ValueError: an unknown method, or a network that does not fit the images.
     """
     ask = asked(method)
+    check_fits(model, images)
 
     def run() -> dict[str, list[Any]]:
         batches = list(images.batches(batch_size, device=device_of(model)))
@@ -79,11 +88,12 @@ def dependence(
     How alike the maps are depends on the weights that are drawn. Many images with one draw say little.
 
     Raises:
-        ValueError: an unknown method, or fewer than two draws.
+        ValueError: an unknown method, fewer than two draws, or a network that does not fit the images.
     """
     if draws < 2:
         raise ValueError(f"draws is {draws}; it must be at least 2 for an interval")
     ask = asked(method)
+    check_fits(model, images)
 
     def run() -> list[Any]:
         batches = list(images.batches(batch_size, device=device_of(model)))

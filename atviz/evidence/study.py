@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,11 +15,10 @@ from .. import attacks, data, models
 from ..distortions import Stylizer
 from ..models import Networks
 from ..training import Profile, eval_eps, profile
-from . import findings, maps
+from . import maps
 from .accuracy import robust_accuracy
-from .claims import Claim
-from .findings import Finding
-from .instruments import MAPS, find, named
+from .findings import Roles
+from .instruments import find
 from .material import completed
 from .outcomes import Distortion, Distortions, Outcomes, outcomes
 from .records import Store
@@ -30,7 +29,8 @@ class Study:
     """What is measured, and how much of it.
 
     ``images`` are the test images. ``scale`` says how many steps, copies and images the measurements take. ``material`` holds the
-    ``stylizer`` and the ``mean`` of the distortions that need them.
+    ``stylizer`` and the ``mean`` of the distortions that need them. ``others`` are the same study with baseline and subject trained
+    again, from other seeds. ``saliency_limit`` replaces the scale's number of saliency images.
     """
 
     networks: Networks
@@ -39,6 +39,8 @@ class Study:
     seed: int = 0
     scale: Profile = field(default_factory=lambda: profile("quick"))
     material: Mapping[str, Any] = field(default_factory=dict)
+    others: Sequence[Study] = ()
+    saliency_limit: int | None = None
 
     @property
     def models(self) -> dict[str, nn.Module]:
@@ -53,9 +55,19 @@ class Study:
         return self.networks.subject.name
 
     @property
-    def roles(self) -> dict[str, str]:
+    def roles(self) -> Roles:
         """The names of the two networks that findings compare."""
-        return {"baseline": self.baseline, "subject": self.subject}
+        return Roles(baseline=self.baseline, subject=self.subject)
+
+    @property
+    def pair(self) -> Study:
+        """The same study of baseline and subject alone."""
+        two = [self.networks[name] for name in (self.baseline, self.subject)]
+        return replace(self, networks=Networks.of(two, **self.roles))
+
+    def with_roles(self, baseline: str, subject: str) -> Study:
+        """The same study with other networks as baseline and subject."""
+        return replace(self, networks=Networks.of(self.networks.values(), baseline=baseline, subject=subject))
 
     @property
     def device(self) -> torch.device:
@@ -82,10 +94,14 @@ class Study:
         return outcomes(self.models, self.images, distortions, topk=topk, seed=self.seed, store=self.store, material=self.material)
 
     @property
+    def eps(self) -> float:
+        """The L∞ radius of the attack, in pixel units: that of the strongest networks' training, too."""
+        return eval_eps(self.images.name)
+
+    @property
     def attack(self) -> partial[Tensor]:
         """The attack that robustness is measured with: PGD L∞ without random start, steps of eps/4 (Zhang & Zhu 2019, Table 1)."""
-        eps = eval_eps(self.images.name)
-        return partial(attacks.pgd, eps=eps, step_size=eps / 4, steps=self.scale.eval_steps)
+        return partial(attacks.pgd, eps=self.eps, step_size=self.eps / 4, steps=self.scale.eval_steps)
 
     def robustness(self) -> dict[str, dict[str, Any]]:
         """`robust_accuracy` of each network under `attack`."""
@@ -94,34 +110,25 @@ class Study:
     @cached_property
     def saliency_images(self) -> data.Images:
         """The test images of the saliency numbers: as many as the scale says, drawn by the seed."""
-        return self.images.sample(min(self.scale.saliency_images, len(self.images)), seed=self.seed)
+        return self.images.sample(min(self.saliency_limit or self.scale.saliency_images, len(self.images)), seed=self.seed)
 
-    def saliency_scores(self) -> dict[str, dict[str, np.ndarray]]:
-        """`saliency_scores` of each network: measure → network → (n,), for ``bands`` (n, bands)."""
-        return _by_measure({name: maps.saliency_scores(m, self.saliency_images, store=self.store) for name, m in self.models.items()})
+    def saliency_scores(self, method: str = "SmoothGrad") -> dict[str, dict[str, np.ndarray]]:
+        """`saliency_scores` of each network: number → network → (n,), for ``bands`` (n, bands)."""
+        return _by_number(
+            {name: maps.saliency_scores(model, self.saliency_images, **self._maps(method)) for name, model in self.models.items()}
+        )
 
-    def saliency_stability(self, distort: Distortion) -> dict[str, dict[str, np.ndarray]]:
+    def saliency_stability(self, distort: Distortion, method: str = "Grad") -> dict[str, dict[str, np.ndarray]]:
         """`stability` of each network under a distortion: measure → network → (n,)."""
-        return _by_measure({name: maps.stability(m, self.saliency_images, distort, store=self.store) for name, m in self.models.items()})
+        return _by_number({name: maps.stability(m, self.saliency_images, distort, **self._maps(method)) for name, m in self.models.items()})
 
-    def saliency_similarities(self) -> dict[str, np.ndarray]:
-        """`similarities` of the networks, in their order."""
-        return maps.similarities(self.models, self.saliency_images, store=self.store)
+    def saliency_similarities(self, method: str = "SmoothGrad") -> dict[str, np.ndarray]:
+        """`similarities` of the networks, in their order: measure → (n, networks, networks)."""
+        return maps.similarities(self.models, self.saliency_images, **self._maps(method))
 
-    def compare(self, results: Outcomes) -> list[Finding]:
-        """The findings of outcomes, at every level of which a paper claims something."""
-        return findings.of_outcomes(results, **self.roles)
-
-    def compare_shares(self, claim: Claim, hit: Mapping[str, np.ndarray], *, given: Mapping[str, np.ndarray] | None = None) -> Finding:
-        """The finding of outcomes ``hit``, (n,) bool for each network, among the images ``given`` for each network."""
-        return findings.of_shares(claim, hit, given=given, **self.roles)
-
-    def compare_maps(self, scores: Mapping[str, Mapping[str, np.ndarray]]) -> list[Finding]:
-        """The findings of saliency numbers of which a paper claims something: measure → network → (n,)."""
-        rows = named(MAPS)
-        claims = [claim for name in scores if name in rows for claim in rows[name].claims.values()]
-        return [findings.of_means(claim, scores[claim.measure], **self.roles) for claim in claims]
+    def _maps(self, method: str) -> dict[str, Any]:
+        return {"method": method, "copies": self.scale.smooth_copies, "store": self.store}
 
 
-def _by_measure(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
-    return {measure: {name: values[measure] for name, values in found.items()} for measure in next(iter(found.values()))}
+def _by_number(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    return {number: {name: values[number] for name, values in found.items()} for number in next(iter(found.values()))}

@@ -2,6 +2,7 @@
 
 from . import checkpoints
 from .architectures import ARCHITECTURES, AlexNet, Normalize, ResNet, Standardize, build, parse
+from .fits import Known, check_fits, known_of
 from .inference import (
     bf16_is_faster,
     check_images,
@@ -20,7 +21,7 @@ from .references import load
 from .weights import PRETRAINED, has_small_stem, origin, read_state
 
 __all__ = [
-    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Network", "Networks", "Normalize", "ResNet", "Standardize", "bf16_is_faster", "build",
-    "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "halve", "has_small_stem",
-    "load", "memory_format", "origin", "parse", "predict", "randomized", "read_state",
+    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "ResNet", "Standardize", "bf16_is_faster", "build",
+    "check_fits", "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "halve", "has_small_stem",
+    "known_of", "load", "memory_format", "origin", "parse", "predict", "randomized", "read_state",
 ]  # fmt: skip

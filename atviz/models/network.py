@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..data import Images
+from .fits import Known, check_fits
 
 ROLES = ("baseline", "subject", "other")
 
@@ -19,6 +20,7 @@ class Network:
 
     ``classes`` are the names of its classes, in the order of the logits. ``shape`` is (channels, height, width) of its images.
     ``card`` is its model card. ``role`` is what the network is in a comparison: ``baseline``, ``subject`` or ``other``.
+    Classes and shape are recorded on the module as `Known`, so that a measurement that takes the module alone can check its images.
     """
 
     name: str
@@ -31,15 +33,12 @@ class Network:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ValueError(f"role is {self.role!r}; it must be one of {', '.join(ROLES)}")
+        if self.classes:  # else nothing is known, and one image is tried
+            self.module.known = Known(list(self.classes), self.shape)  # type: ignore[assignment]
 
     def check_fits(self, images: Images) -> None:
-        """ValueError unless the network knows the classes of these images, in their number of channels."""
-        channels, known = self.shape[0], self.classes
-        if (images.shape[0], list(images.classes)) != (channels, known):
-            raise ValueError(
-                f"the images of {images.name} have {images.shape[0]} channels and {len(images.classes)} classes, {images.classes[0]} the first; "
-                f"the network was trained on {self.card['data']['name']}, with {channels} channels and {len(known)} classes, {known[0]} the first"
-            )
+        """ValueError unless these images have the network's classes, channels and size; as `fits.check_fits`."""
+        check_fits(self.module, images)
 
 
 class Networks(dict[str, Network]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..evidence import Claim, Finding, findings
+from ..evidence import Finding, findings
 from ..papers import Drawing
 from .settings import Settings
 
@@ -57,14 +57,9 @@ class Page:
         self._write("tables", f"{name}.csv", frame.to_csv(index=False).encode())
         return frame if show is None else show
 
-    def note(self, *found: Finding) -> None:
-        """Keep findings for the page's conclusion."""
-        self.findings += found
-
-    def compare(self, claim: Claim, before: float, after: float, interval: tuple[float, float, float], *, n: int, **more: Any) -> None:
-        """Keep the finding of any two numbers: ``interval`` is their difference, after minus before, and its bounds."""
-        underfit = more.pop("underfit", None)
-        self.note(Finding(claim, before, underfit, after, *interval, n=n, **{"percent": False, **more}))
+    def note(self, *found: Finding | None) -> None:
+        """Keep findings for the page's conclusion. None, of a claim that the networks do not allow to measure, is left out."""
+        self.findings += [finding for finding in found if finding]
 
     def conclude(self, also: str = "") -> Any:
         """Write the findings to ``out`` and return them for the notebook: a table, and the first one in words. ``also`` comes after it."""

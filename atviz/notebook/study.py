@@ -14,21 +14,23 @@ from .settings import Settings
 
 
 def study_of(settings: Settings, *, mean: Sequence[float] = ()) -> Study:
-    """The study of settings: networks that have no checkpoint are trained.
+    """The study of settings: networks that have no checkpoint are trained. Its ``others`` are the seeds that have been trained already.
 
     ``mean`` is what colors are reversed about. The default is the ImageNet mean for ImageNet, as in Itazuri et al. (2019), else the mean
     of the training images to four decimals; in the profile ``zoo`` that mean is in the baseline's model card.
     """
     images = settings.images.test
     stylizer = settings.stylizer(max(images.shape[1:]))  # first: it refuses styles and networks that are not there
-    networks = Trainer(settings).networks
+    trainer = Trainer(settings)
+    networks = trainer.networks
     if not mean and settings.kind == "imagenet":
         mean = IMAGENET_MEAN
     elif not mean:
         held = settings.profile == "zoo" and networks.baseline.card["model"].get("mean")
         mean = held or settings.images.train.channel_stats()[0]
     material = {"stylizer": stylizer, "mean": tuple(round(float(value), 4) for value in mean)}
-    return Study(networks, images, store_of_home(), settings.seed, settings.scale, material)
+    study = Study(networks, images, store_of_home(), settings.seed, settings.scale, material)
+    return replace(study, others=[replace(study, networks=others) for others in trainer.retrained()])
 
 
 def open_page(name: str, parameters: Mapping[str, Any]) -> Page:

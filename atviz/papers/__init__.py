@@ -1,7 +1,7 @@
 """The papers: their tables, figures and claims, beside this study's numbers."""
 
-from . import itazuri, zhang_zhu
+from . import itazuri, itazuri_findings, zhang_zhu, zhang_zhu_findings
 from .drawing import Drawing
 from .tables import readable, reported
 
-__all__ = ["Drawing", "itazuri", "readable", "reported", "zhang_zhu"]
+__all__ = ["Drawing", "itazuri", "itazuri_findings", "readable", "reported", "zhang_zhu", "zhang_zhu_findings"]

@@ -1,4 +1,4 @@
-"""Tables and claims of Itazuri et al. (2019), and the numbers behind their figures, for the images and networks of a study."""
+"""Tables of Itazuri et al. (2019), and the numbers behind their figures, for the images and networks of a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .. import attacks
-from ..evidence import ITAZURI, KEPT, Claim, Distortions, Study, bootstrap_mean, robust_accuracy, wilson
+from ..evidence import KEPT, Distortions, Study, bootstrap_mean, robust_accuracy, wilson
 from ..training import eps_text
 from .tables import reported
 
@@ -19,18 +19,6 @@ PGD_STEPS = 5  # the paper does not say how many
 PAPER_NAMES = {"normal": "std", "fgsm-0.005": "adv"}
 IMAGENET_CLASSES = 1000
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-
-CLAIMS = {
-    claim.measure: claim
-    for claim in [
-        Claim("first_layer_norm", 0, "L2 norm of the first layer's filters (mean over filters)", "lower", "Figure 4", ITAZURI),
-        Claim("centroid", 0, "spectral centroid of what the deeper half of the convolutions respond to (cycles per image, mean over filters)",
-              "lower", "Figure 3, in words", ITAZURI),
-        Claim("guided_dependence", 0, "rank correlation of Guided Backprop before and after all weights are randomized, against one half "
-              "(mean over images and draws)", "lower", "appendix A, in words", ITAZURI),
-        Claim("fusion", 0, "accuracy of STD+ADV on another task, against the better of the two pairs", "not lower", "Figure 7", ITAZURI, 0.02),
-    ]
-}  # fmt: skip
 
 
 def table(study: Study, number: int, *, eps: Sequence[float] = EPS, others: Sequence[Study] = ()) -> pd.DataFrame:

@@ -21,7 +21,6 @@ class Effort:
 
     runs: int
     limit: int | None  # training images of each run; None: all
-    curve_images: int | None  # test images asked after every epoch; None: all
     epochs: int
     batch_size: int
     lr: float
@@ -29,9 +28,9 @@ class Effort:
 
 # quick: of the rates and batch sizes in checkpoints/README.md, those that do best on training images held out for it
 EFFORTS = {
-    "smoke": Effort(2, 64, None, 2, 32, 0.1),
-    "quick": Effort(3, 300, 250, 12, 32, 0.1),
-    "full": Effort(3, None, None, RECIPE.epochs, RECIPE.batch_size, RECIPE.lr),
+    "smoke": Effort(2, 64, 2, 32, 0.1),
+    "quick": Effort(3, 300, 12, 32, 0.1),
+    "full": Effort(3, None, RECIPE.epochs, RECIPE.batch_size, RECIPE.lr),
 }
 
 
@@ -65,8 +64,7 @@ class Task:
             "trained on": source.dataset, "network": source.scale.arch, "STD": source.baseline, "ADV": source.subject,
             "fine-tuned on": self.target, "images per run": effort.limit or "all", "runs": effort.runs, "epochs": effort.epochs,
             "learning rate": effort.lr, "batch": effort.batch_size, "augmented": self.recipe.augment or "no",
-            "test images measured after each epoch": effort.curve_images or "all", "joined": self.join,
-            "backbones": "frozen" if self.frozen else "trained",
+            "joined": self.join, "backbones": "frozen" if self.frozen else "trained",
         }  # fmt: skip
 
     def run(self, *, store: Cells | None = None) -> Tuned:
@@ -75,7 +73,7 @@ class Task:
         target = data.Splits(self.target, size=self.side, train_limit=scale.train_limit, test_limit=scale.test_limit)
         return transfer(
             backbones(self.source), target.train, target.test, self.recipe, runs=effort.runs, limit=effort.limit,
-            curve_images=effort.curve_images, seed=self.source.seed, join=self.join, frozen=self.frozen, store=store,
+            seed=self.source.seed, join=self.join, frozen=self.frozen, store=store,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .. import home, models
+from .. import home, models, shipped
 from ..models import Network, Networks, checkpoints
 from . import loop
 from .plan import Plan
@@ -21,6 +21,9 @@ from .recipes import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+SEED = re.compile(r"-s(\d+)-[0-9a-f]{10}$")  # in the name of a checkpoint's folder
 
 
 def best_device() -> torch.device:
@@ -44,11 +47,27 @@ class Trainer:
 
     def obtain(self, name: str) -> Network:
         """The network of a recipe, read from its checkpoint or trained."""
-        folder = self.folder(name)
+        folder = self.ready(name) or self.folder(name)
         if not checkpoints.exists(folder):
             self._train(folder, self.recipe(name))
         network = models.load(folder)
         return replace(network, name=name, module=network.module.to(self.device))
+
+    def ready(self, name: str) -> Path | None:
+        """Where a trained network lies: trained here, or one of the seeds that ship in ``checkpoints/seeds``; None where there is none."""
+        here = self.folder(name)
+        return next((place for place in (here, shipped("checkpoints", "seeds", here.name)) if checkpoints.exists(place)), None)
+
+    def retrained(self) -> list[Networks]:
+        """Baseline and subject of the same plan from every other seed of which both have been trained, by the seed; nothing is trained."""
+        names = self.plan.baseline, self.plan.subject
+        if self.plan.profile == "zoo":
+            return []
+        begin, _, _ = self.folder(self.plan.baseline).name.rpartition(f"-s{self.plan.seed}-")
+        places = [home() / "checkpoints" / "local", shipped("checkpoints", "seeds")]
+        numbers = {int(found[1]) for place in places for path in place.glob(f"{begin}-s*") if (found := SEED.search(path.name))}
+        others = [Trainer(replace(self.plan, seed=seed, models=names), self.device) for seed in sorted(numbers - {self.plan.seed})]
+        return [other.networks for other in others if all(other.ready(name) for name in names)]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of a network. That of ``underfit`` stops at the accuracy of the subject, which is trained where it is missing."""

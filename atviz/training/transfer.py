@@ -35,7 +35,7 @@ class Tuned(NamedTuple):
     """``outcomes``: combination → (runs, n) bool, which test images each run classifies correctly after its last epoch.
 
     ``curves``: one row per combination, run and epoch, with ``model`` (the combination), ``run``, ``epoch``, ``loss`` (in training) and
-    ``clean`` (accuracy on the ``curve_images`` of `transfer`).
+    ``clean`` (accuracy on the test images; after the last epoch, that of ``outcomes``).
     """
 
     outcomes: dict[str, np.ndarray]
@@ -50,7 +50,6 @@ def transfer(
     *,
     runs: int = 3,
     limit: int | None = None,
-    curve_images: int | None = None,
     seed: int = 0,
     join: str = "features",
     frozen: bool = False,
@@ -64,7 +63,6 @@ def transfer(
             round, and a pair of a kind also the next.
         train_images, test_images: of the same classes; converted where they are gray and the networks are not, or the reverse.
         limit: each run draws that many training images, stratified, by its own seed, ``seed`` + r; None: all of them.
-        curve_images: how many test images, stratified, are asked after every epoch; None: all. After the last all are, in any case.
         join, frozen: as `Fusion`. Where the backbones are frozen and the recipe does not augment, their features are computed once.
 
     Raises:
@@ -87,7 +85,6 @@ def transfer(
     of = channels(next(iter(backbones.values()))[0])
     train_images, test_images = recolored(train_images, of), recolored(test_images, of)
     y = test_images.y.cpu().numpy()
-    asked = test_images.sample(curve_images) if curve_images and curve_images < len(test_images) else test_images
     outcomes: dict[str, list[np.ndarray]] = {name: [] for name in combinations}
     curves: list[dict[str, Any]] = []
     for run in range(runs):
@@ -97,9 +94,9 @@ def transfer(
             chosen = _chosen(name, backbones, run)
             key = {
                 "measure": "transfer", "backbones": [models.fingerprint(backbone) for backbone in chosen], "train": shown.digest, "test": test_images.digest,
-                "asked": len(asked), "recipe": loop.describe(fitting), "seed": seed + run, "join": join, "frozen": frozen,
+                "recipe": loop.describe(fitting), "seed": seed + run, "join": join, "frozen": frozen,
             }  # fmt: skip
-            tune = partial(_tuned, chosen, fitting, shown, asked, test_images, seed + run, join, frozen, fabric)
+            tune = partial(_tuned, chosen, fitting, shown, test_images, seed + run, join, frozen, fabric)
             found = tune() if store is None else store.cell(key, tune)
             outcomes[name].append(np.array(found["predicted"]) == y)
             curves += [{"model": name, "run": run, **row} for row in found["history"]]
@@ -112,7 +109,7 @@ def _chosen(combination: str, backbones: Mapping[str, Sequence[nn.Module]], run:
 
 
 def _tuned(
-    backbones: Sequence[nn.Module], recipe: recipes.Recipe, shown: Images, asked: Images, test: Images, seed: int, join: str, frozen: bool,
+    backbones: Sequence[nn.Module], recipe: recipes.Recipe, shown: Images, test: Images, seed: int, join: str, frozen: bool,
     fabric: Fabric | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The classes that a fusion predicts after fine-tuning, (n,), and its history."""
@@ -122,8 +119,8 @@ def _tuned(
     tuned: nn.Module = fusion
     if frozen and recipe.augment is None:
         tuned = fusion.head
-        shown, asked, test = (features(fusion, images) for images in (shown, asked, test))
-    report = loop.fit(tuned, recipe, shown, asked, seed=seed, fabric=fabric)
+        shown, test = (features(fusion, images) for images in (shown, test))
+    report = loop.fit(tuned, recipe, shown, test, seed=seed, fabric=fabric)
     predicted = models.predict(tuned, test.batches(500, device=next(tuned.parameters()).device))[:, 0]
     history = [{name: row[name] for name in ("epoch", "loss", "clean")} for row in report["history"]]
     return {"predicted": predicted.tolist(), "history": history}

@@ -1,5 +1,6 @@
 """`atviz run`: what it does once, and what it leaves behind when something goes wrong."""
 
+import importlib
 import json
 import os
 import re
@@ -77,12 +78,23 @@ def test_a_run_is_named_by_what_was_chosen():
     others = [Settings(seed=1), Settings(alpha=0.5), Settings(epochs=3), Settings(models=("normal", "fgsm-0.1"))]
     assert len({pipeline.default_name(other) for other in others}) == 4
     assert all(re.fullmatch(r"quick-fashion-[0-9a-f]{6}", pipeline.default_name(other)) for other in others)
-    assert pipeline.default_name(Settings(dataset="folder:/some/where/cats")) == "quick-cats"
+    given = [None, {}, {"extra": 7}, {"extra": 8}]
+    assert [pipeline.default_name(Settings(), values) for values in given[:2]] == [plain, plain]
+    assert len({pipeline.default_name(settings, values) for values in given[1:] for settings in (Settings(), Settings(seed=1))}) == 6
+    assert re.fullmatch(r"quick-fashion-[0-9a-f]{6}", pipeline.default_name(Settings(), {"extra": 7}))
+
+
+def test_folders_of_one_name_get_folders_of_their_own():
+    assert pipeline.default_name(Settings(dataset="folder:cats")) == "quick-cats"
+    names = {pipeline.default_name(Settings(dataset=f"folder:{path}")) for path in ("cats", "/some/where/cats", "/else/where/cats")}
+    assert len(names) == 3
+    assert all(re.fullmatch(r"quick-cats(-[0-9a-f]{6})?", name) for name in names)
 
 
 def test_a_notebook_that_fails_leaves_its_partial_copy_and_a_red_page_and_the_others_run(tiny, tmp_path, write_notebook):
     bad = write_notebook(tmp_path / "nb", "91_bad", "raise RuntimeError('no such luck <b>')")
     good = write_notebook(tmp_path / "nb", "92_good", "print(extra + 1)")
+    importlib.import_module("lightning_fabric")  # sets a variable of its own when it is first imported
     before = dict(os.environ)
     folder, fine = pipeline.run(tiny, chosen=[bad, good], name="r")
     assert dict(os.environ) == before
@@ -113,11 +125,11 @@ def test_a_notebook_gets_the_settings_as_it_writes_them(tiny, tmp_path, write_no
     cells = nbformat.read(folder / "notebooks" / "91_seen.ipynb", as_version=4).cells
     assert cells[-1].outputs[0].text == "['fashion', 'smoke', ['normal', 'fgsm-0.1'], 7]\n"
     run = json.loads((folder / "run.json").read_text())
-    assert run["settings"] == tiny.described
+    assert (run["settings"], run["set"]) == (tiny.described, {"extra": 7})
     assert (run["order"], run["stages"]["91_seen"]["status"]) == (["91_seen"], "done")
 
 
-def test_notebooks_run_one_by_one_stay_on_one_page_until_the_settings_change(tiny, tmp_path, write_notebook):
+def test_notebooks_run_one_by_one_stay_on_one_page(tiny, tmp_path, write_notebook):
     first, second = (write_notebook(tmp_path / "nb", name, "print(extra)") for name in ("91_first", "92_second"))
     for chosen in ([first], [second]):
         folder, fine = pipeline.run(tiny, chosen=chosen, name="r")
@@ -125,8 +137,75 @@ def test_notebooks_run_one_by_one_stay_on_one_page_until_the_settings_change(tin
     page = (folder / "index.html").read_text()
     assert 'id="91_first"' in page
     assert 'id="92_second"' in page
-    pipeline.run(replace(tiny, seed=1), chosen=[second], name="r")
-    assert 'id="91_first"' not in (folder / "index.html").read_text()
+
+
+@pytest.fixture
+def held(tiny, tmp_path, write_notebook):
+    """A folder ``results/r`` as a run of ``tiny`` with extra = 7 leaves it, and its notebook."""
+    record = {"settings": tiny.described, "set": {"extra": 7}, "version": "0", "order": ["91_x"], "stages": {}}
+    (tmp_path / "results" / "r").mkdir(parents=True)
+    (tmp_path / "results" / "r" / "run.json").write_text(json.dumps(record))
+    return tmp_path / "results" / "r" / "run.json", write_notebook(tmp_path / "nb", "91_x", "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "message"),
+    [
+        ({"seed": 1}, {"extra": 7}, "seed 0, here 1"),
+        ({"profile": "quick", "seed": 1}, {"extra": 7}, "profile 'smoke', here 'quick'"),  # the first that differs
+        ({"models": ("normal", "fgsm-0.05")}, {"extra": 7}, "models ['normal', 'fgsm-0.1'], here ['normal', 'fgsm-0.05']"),
+        ({}, {"extra": 8}, "extra 7, here 8"),
+        ({}, {}, "extra 7, here not set"),
+    ],
+)
+def test_a_run_of_other_settings_is_not_overwritten(held, tiny, changes, given, message, monkeypatch):
+    path, notebook = held
+    before = path.read_text()
+    monkeypatch.setattr(pipeline, "study_of", lambda settings: pytest.fail("trained before it was refused"))
+    expected = f"results/r holds a run of other settings ({message}); choose another --name, or delete it"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        pipeline.run(replace(tiny, **changes), chosen=[notebook], given=given, name="r")
+    assert path.read_text() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["run.json"]
+
+
+def test_a_run_from_before_set_values_were_kept_can_be_gone_on_with(held, tiny):
+    path, notebook = held
+    record = json.loads(path.read_text())
+    del record["set"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="extra not set, here 7"):
+        pipeline.run(tiny, chosen=[notebook], given={"extra": 7}, name="r")
+    _, fine = pipeline.run(tiny, chosen=[notebook], name="r")
+    assert fine
+    assert json.loads(path.read_text())["set"] == {}
+
+
+def test_a_run_keeps_the_time_of_the_work_beside_that_of_reading_it_again(tiny, tmp_path, write_notebook):
+    first, second = (write_notebook(tmp_path / "nb", name, "print(extra)") for name in ("91_first", "92_second"))
+
+    def times(*chosen):
+        folder, fine = pipeline.run(tiny, chosen=chosen, name="r")
+        assert fine
+        run = json.loads((folder / "run.json").read_text())
+        found = {name: (stage["seconds"], stage.get("cached_seconds")) for name, stage in run["stages"].items()}
+        return found | {"run": (run["seconds"], run.get("cached_seconds"))}
+
+    worked = times(first)
+    assert worked.keys() == {"train", "91_first", "run"}
+    assert all(cached is None for _, cached in worked.values())
+    again = times(first)
+    for name, (seconds, _) in worked.items():
+        assert again[name][0] == seconds, name
+        assert 0 < again[name][1] < seconds, name
+    more = times(first, second)  # one of two is done
+    assert (more["train"][0], more["91_first"][0]) == (worked["train"][0], worked["91_first"][0])
+    assert more["92_second"][1] is None
+    assert more["run"][0] > more["92_second"][0] and more["run"][1] is None
+    write_notebook(tmp_path / "nb", "91_first", "print('mended')")
+    mended = times(first)
+    assert mended["91_first"][1] is None and mended["91_first"][0] != worked["91_first"][0]
+    assert mended["train"][0] == worked["train"][0] > mended["train"][1]
 
 
 def test_a_training_that_diverges_is_told_on_the_page(tiny, tmp_path, monkeypatch, write_notebook):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from atviz.app.report import write_report
-from atviz.evidence import Claim, Finding, findings
+from atviz.evidence import Claim, Finding, Rival, findings
 
 CLAIMS = [Claim("saturate", 1024, "saturated", "higher", "Tables 4 to 6"), Claim("sparsity", 0, "sparsity", "higher", "Figure 10")]
 
@@ -55,6 +55,16 @@ def test_the_page_says_which_stage_did_not_end(judged, status):
     assert "These parts failed: 04_saturate, 05_shuffle." in page
 
 
+def test_the_page_says_the_rival_beside_the_verdict(judged):
+    path = judged / "findings" / "04_saturate.json"
+    (first, *others) = json.loads(path.read_text())
+    rivals = [Rival("brightness", "alone", 0.15).row(), Rival.unmeasured("seeds", "one training").row()]
+    path.write_text(json.dumps([first | {"rivals": rivals}, *others]))
+    page = write_report(judged).read_text()
+    assert "agrees</span><br><small>but brightness alone gives +15.0 of +20.0</small>" in page
+    assert "brightness alone: +15.0<br>one seed: not measured, one training" in page
+
+
 def test_a_finding_of_two_notebooks_is_said_once(judged):
     row = json.loads((judged / "findings" / "04_saturate.json").read_text())[:1]
     (judged / "findings" / "05_shuffle.json").write_text(json.dumps(row))
@@ -79,12 +89,14 @@ def test_the_page_needs_no_network_and_its_links_lead_somewhere(smoke_run):
 def test_the_page_begins_with_every_finding(smoke_run):
     page = (smoke_run / "index.html").read_text()
     rows = [row for path in sorted((smoke_run / "findings").glob("*.json")) for row in json.loads(path.read_text())]
-    table = page[page.index('<table class="findings">') : page.index("</table>")]
+    own, others = re.findall(r'<table class="findings">(.*?)</table>', page, re.DOTALL)
     assert page.index('<table class="findings">') < page.index("<figure>")
     # a later notebook may find what an earlier one found: then it is said once
-    assert table.count("<tr>") == len({json.dumps(row) for row in rows}) + 1 >= 10
-    for row in rows:
-        assert row["label"].replace("'", "&#39;") in table
+    for table, mine in ((own, [r for r in rows if not r["images"]]), (others, [r for r in rows if r["images"]])):
+        assert table.count("<tr>") == len({json.dumps(row) for row in mine}) + 1 >= 4
+        for row in mine:
+            assert row["label"].replace("'", "&#39;") in table
+            assert len(row["rivals"]) == len(row["named"]) > 0
 
 
 def test_the_page_can_be_written_again_from_its_folder(smoke_run, tmp_path):

@@ -86,6 +86,27 @@ def test_the_same_seed_gives_the_same_images_on_any_machine():
     assert not torch.equal(shapetex(64, seed=12).images.x, shapetex(64, seed=11).images.x)
 
 
+@pytest.mark.parametrize("length", [0.1, 0.17, 0.3])
+def test_a_step_is_the_distance_between_the_colors_of_silhouette_and_ground(length):
+    drawn, usual = shapetex(200, cue="conflict", seed=5, step=length), shapetex(200, cue="conflict", seed=5)
+    for name in ("shape", "texture", "mask", "pattern"):
+        assert torch.equal(getattr(drawn, name), getattr(usual, name))
+    assert torch.equal(drawn.images.y, usual.images.y) and not torch.equal(drawn.images.x, usual.images.x)
+    steps = []
+    for x, mask, pattern in zip(drawn.images.x.double() / 255, drawn.mask, drawn.pattern, strict=True):
+        light, dark = (x[:, (mask == 1) & (pattern == side)].mean(1) for side in (True, False))
+        steps.append(float(((light + dark) / 2 - x[:, mask == 0].mean(1)).norm()))
+    steps = np.array(steps)
+    assert np.median(steps) == pytest.approx(length, abs=0.002)
+    assert np.abs(steps - length).max() < 0.02  # bytes are rounded, and colors are cut to the range
+
+
+@pytest.mark.parametrize("step", [0, -0.3, 1.01, float("nan")])
+def test_a_step_that_cannot_be_is_refused(step):
+    with pytest.raises(ValueError, match=f"step is {step}; it must be above 0 and at most 1"):
+        shapetex(8, step=step)
+
+
 @pytest.mark.parametrize("arguments", [{"cue": "color"}, {"n": 0}, {"size": 4}, {"contrast": 0.7}, {"contrast": -0.1}])
 def test_what_cannot_be_drawn_is_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from atviz import data, shipped
-from atviz.distortions import AdaIN, Stylizer, adain, load_adain, moments, toned
+from atviz.distortions import AdaIN, Stylizer, adain, flat_ground, load_adain, moments, toned
 from atviz.models import checkpoints
 
 
@@ -131,8 +131,11 @@ def test_the_small_pair_ships(fashion):
     assert card["history"][-1]["style_loss"] < card["history"][0]["style_loss"]
     x = fashion.x[:200].float() / 255
     styles = data.procedural(40, size=28, seed=3)
-    plain, half, full = (Stylizer(network, styles, alpha) for alpha in (0, 0.5, 1))
+    plain, half, full = (Stylizer(network, styles, alpha, keep_ground=False) for alpha in (0, 0.5, 1))
     assert (plain(x) - x).abs().mean() < 0.08  # alpha 0 gives about the image again
+    # why a stylizer keeps flat ground
+    black = flat_ground(x) & (x == 0)
+    assert plain(x)[black].mean() == pytest.approx(0.02, abs=0.005) and full(x)[black].mean() == pytest.approx(0.14, abs=0.01)
     # alpha 1 takes the larger part of the distance to the style, which is measured as in the training
     given = toned(styles[full.choose(x)], x)
     before, midway, after = (style_distance(network, pixels, given) for pixels in (x, half(x), full(x)))

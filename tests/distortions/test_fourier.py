@@ -72,6 +72,15 @@ def test_a_wave_passes_at_its_own_frequency(cycles, angle):
     torch.testing.assert_close(low_pass(wave, cycles - 0.01), torch.zeros_like(wave), atol=1e-5, rtol=0)
 
 
+@sized
+@pytest.mark.parametrize("radius", [0, 2, 5])
+def test_high_pass_can_keep_the_mean(images, h, w, radius):
+    x = images(2, 3, h, w)
+    mean, high = x.mean((-2, -1), keepdim=True), high_pass(x, radius, keep_mean=True)
+    torch.testing.assert_close(high.mean((-2, -1), keepdim=True), mean)
+    torch.testing.assert_close(low_pass(x, radius) + high, x + mean)
+
+
 def test_filters_are_not_clamped():
     step = (torch.arange(32) >= 16).double().expand(1, 1, 32, 32)
     assert low_pass(step, 5).max() > 1.01  # Gibbs
@@ -97,6 +106,19 @@ def test_the_codes_mask_keeps_what_the_spec_counts():
     kept = low_modes(torch.zeros(1, 3, 224, 224), 144, "code")
     assert float(kept.double().mean()) == pytest.approx(0.017, abs=0.0005)
     assert kept[0, 0] and not kept[111, 111]  # zero frequency, and the highest
+
+
+@pytest.mark.parametrize(("h", "w", "radius"), [(28, 28, 18), (9, 14, 7), (5, 5, 2)])
+def test_the_codes_high_pass_can_keep_the_mean(images, h, w, radius):
+    x = images(2, 3, h, w)
+    mean, options = x.mean((-2, -1), keepdim=True), {"preset": "code"}
+    assert high_pass(x, radius, **options).mean((-2, -1)).abs().max() < 1e-12
+    torch.testing.assert_close(low_pass(x, radius, **options) + high_pass(x, radius, keep_mean=True, **options), x + mean)
+
+
+def test_where_the_codes_low_pass_removes_the_mean_high_pass_has_it_already(images):
+    x = images(2, 3, 6, 6)
+    torch.testing.assert_close(high_pass(x, 100, preset="code", keep_mean=True), x)
 
 
 @pytest.mark.parametrize("function", [low_pass, high_pass])
@@ -147,6 +169,18 @@ def test_no_mode_is_removed_at_p_zero_and_all_at_one(images, h, w):
     x = images(3, 2, h, w)
     torch.testing.assert_close(random_modes(x, 0), x)
     assert torch.equal(random_modes(x, 1), torch.zeros_like(x))
+
+
+@sized
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_random_modes_can_keep_the_mean_and_draw_the_others_as_before(images, seeded, h, w, symmetric):
+    x = images(40, 2, h, w)
+    free, kept = (random_modes(x, 0.5, keep_mean=keep, symmetric=symmetric, generator=seeded(1)) for keep in (False, True))
+    mean = x.mean((-2, -1), keepdim=True)
+    torch.testing.assert_close(kept.mean((-2, -1), keepdim=True), mean)
+    assert not torch.allclose(free, kept)
+    torch.testing.assert_close(kept - mean, free - free.mean((-2, -1), keepdim=True))
+    torch.testing.assert_close(random_modes(x, 1, keep_mean=True, symmetric=symmetric), mean.expand_as(x))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

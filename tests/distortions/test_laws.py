@@ -47,13 +47,16 @@ RADII = {"radius is": [-1, -1e-9, math.nan]}
 SHARES = {"p is": [-0.1, 1.1, math.nan, -1e-9]}
 ROWS = {
     "saturate": Row(d.saturate, 8, 2, {"saturation level is": [-1, -1e-9, math.nan, -math.inf]}),
+    "shift": Row(d.shift, -0.3, 0, {"by is": [-1.1, 1.1, math.nan, math.inf]}),
     "patch_shuffle": Row(d.patch_shuffle, 4, 1, {"images of 8x12 pixels cannot be cut": [0, -2, 2.5, 3, math.nan, math.inf]}),
     "low_pass": Row(d.low_pass, 3, math.inf, RADII),
     "high_pass": Row(d.high_pass, 3, None, RADII),
     "low_pass_code": Row(partial(d.low_pass, preset="code"), 3, 0, RADII),
     "high_pass_code": Row(partial(d.high_pass, preset="code"), 3, math.inf, RADII),
+    "high_pass_with_mean": Row(partial(d.high_pass, keep_mean=True), 3, 0, RADII),
     "random_modes": Row(d.random_modes, 0.5, 0, SHARES),
     "random_modes_code": Row(partial(d.random_modes, symmetric=False), 0.5, 0, SHARES),
+    "random_modes_with_mean": Row(partial(d.random_modes, keep_mean=True), 0.5, 0, SHARES),
     "gaussian_blur": Row(d.gaussian_blur, 2, 0, {"sigma is": [-1, math.nan, math.inf]}),
     "median_filter": Row(d.median_filter, 1, 0, {"times is": [-1, 1.5, math.nan, math.inf]}),
     "grayscale": Row(d.grayscale, 0.6, 0, {"share is": [-0.1, 1.1, math.nan]}),
@@ -71,7 +74,9 @@ def rows(names):
 
 def test_every_distortion_has_a_row():
     functions = {name: getattr(d, name) for name in d.__all__ if inspect.isfunction(getattr(d, name))}
-    assert {name for name, f in functions.items() if next(iter(inspect.signature(f).parameters)) == "x"} <= ROWS.keys()
+    takes = {name: [*inspect.signature(f).parameters] for name, f in functions.items()}
+    # a function of x alone has no level, and one of x and the distorted image is tested in test_parts.py
+    assert {name for name, (first, *more) in takes.items() if first == "x" and more and more[0] != "distorted"} <= ROWS.keys()
 
 
 @every

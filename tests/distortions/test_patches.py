@@ -25,13 +25,46 @@ def test_k_of_one_is_the_identity(images, seeded):
     assert torch.equal(patch_shuffle(x, 1, generator=seeded()), x)
 
 
-def test_every_permutation_is_equally_likely(seeded):
-    n = 24 * 200
-    x = torch.arange(4.0).view(1, 1, 2, 2).expand(n, 1, 2, 2) / 4
-    codes = (patch_shuffle(x, 2, generator=seeded()).flatten(1) * 4) @ torch.tensor([64.0, 16.0, 4.0, 1.0])
-    counts = torch.unique(codes, return_counts=True)[1]
-    assert len(counts) == 24
-    assert ((counts - 200) ** 2 / 200).sum() < 49.7  # chi-squared, 23 degrees of freedom: exceeded once in a thousand
+def four(n):
+    """n images of 2 × 2 pixels, which differ."""
+    return torch.arange(4.0).view(1, 1, 2, 2).expand(n, 1, 2, 2) / 4
+
+
+# chi-squared of 23 and 22 degrees of freedom: exceeded once in a thousand
+@pytest.mark.parametrize(("allow_identity", "orders", "limit"), [(True, 24, 49.7), (False, 23, 48.3)])
+def test_every_permutation_is_equally_likely(seeded, allow_identity, orders, limit):
+    y = patch_shuffle(four(orders * 200), 2, generator=seeded(), allow_identity=allow_identity)
+    counts = torch.unique(y.flatten(1), dim=0, return_counts=True)[1]
+    assert len(counts) == orders
+    assert ((counts - 200) ** 2 / 200).sum() < limit
+
+
+def test_a_patch_moves_in_every_image_unless_the_identity_is_allowed(seeded):
+    x = four(5000)
+    still = [(patch_shuffle(x, 2, generator=seeded(), allow_identity=allow) == x).flatten(1).all(1) for allow in (False, True)]
+    assert not still[0].any()
+    assert abs(still[1].double().mean() - 1 / 24) < 4 * (23 / 24**2 / 5000) ** 0.5
+
+
+def test_a_patch_moves_where_an_image_has_more_than_four(monkeypatch):
+    x = torch.arange(9.0).view(1, 1, 3, 3).expand(23, 1, 3, 3) / 9
+    drawn = torch.cat([torch.arange(9.0).expand(23, 9) / 9, torch.arange(0.5, 23)[:, None] / 23], 1)  # every image would stay
+    monkeypatch.setattr("atviz.distortions.patches.uniform", lambda n, numbers, generator: drawn[:, :numbers])
+    y = patch_shuffle(x, 3).flatten(1)
+    assert len(y.unique(dim=0)) == 23 and not (y == x.flatten(1)).all(1).any()
+    assert torch.equal(y[:, 4:], x.flatten(1)[:, 4:])
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("allow_identity", [True, False])
+def test_each_image_takes_the_same_count_of_random_numbers(images, seeded, k, allow_identity):
+    x, generator, numbers = images(200, 1, 6, 6), seeded(3), k * k + (not allow_identity)
+    whole = patch_shuffle(x, k, generator=seeded(3), allow_identity=allow_identity)
+    parts = [patch_shuffle(part, k, generator=generator, allow_identity=allow_identity) for part in x.split(7)]
+    assert torch.equal(torch.cat(parts), whole)
+    behind = seeded(3)
+    torch.rand(200, numbers, generator=behind)
+    assert torch.equal(torch.rand(5, generator=generator), torch.rand(5, generator=behind))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atviz.distortions import reverse, saturate
+from atviz.distortions import reverse, saturate, shift
 
 LEVELS = [0.25, 0.5, 1, 2, 4, 8, 16, 64, 1024]  # the paper's
 
@@ -46,6 +46,14 @@ def test_saturate_moves_away_from_gray_as_the_level_rises(images):
     x = images(1, 1, 8, 8)
     contrast = [float((saturate(x, level) - 0.5).abs().mean()) for level in [0, *LEVELS, math.inf]]
     assert contrast == sorted(contrast) and len(set(contrast)) == len(contrast)
+
+
+@given(by=st.floats(-1, 1))
+def test_a_shift_moves_every_pixel_by_the_same_amount_and_back(images, by):
+    x = images(2, 3, 4, 4)
+    torch.testing.assert_close(shift(x, by) - x, torch.full_like(x, by), atol=1e-12, rtol=0)
+    torch.testing.assert_close(shift(shift(x, by), -by), x)
+    assert torch.equal(shift(x, by, clip=True), shift(x, by).clamp(0, 1))
 
 
 def test_reversal_is_about_the_mean_of_each_channel(images):

@@ -55,6 +55,17 @@ def test_no_images_are_refused(images, measure, unused):
         measure(unused, images[:0])
 
 
+def test_images_that_do_not_fit_are_refused_before_any_work(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 5))
+    attack = pytest.fail  # is not reached
+    for measure in (accuracy, partial(robust_accuracy, attack=attack)):
+        with pytest.raises(ValueError, match=r"values of shape \(1, 5\); it must be \(1, 10\)"):
+            measure(model, images)
+        named = models.Network("net", nn.Flatten(), images.classes[::-1], (1, 28, 28)).module
+        with pytest.raises(ValueError, match="class 0 is 'T-shirt' in fashion and 'boot' for the network"):
+            measure(named, images)
+
+
 def test_robust_accuracy_against_a_plain_loop(trained, images):
     found = robust_accuracy(trained, images, attack=pgd(0.05), batch_size=64, bf16=False)
     x_adv = torch.cat([pgd(0.05)(trained, x, y) for x, y in images.batches(64)])
@@ -134,9 +145,9 @@ def test_robust_accuracy_is_stored_by_attack_model_and_images(tmp_path, trained,
     store, model = Store(tmp_path), counting(trained)
     run = partial(robust_accuracy, store=store)
     first = run(model, images, attack=pgd(0.05))
-    computed, seen = store.computed, model.seen
+    computed, model.seen = store.computed, 0
     again = run(model, images, attack=pgd(0.05))
-    assert (store.computed, model.seen) == (computed, seen)
+    assert (store.computed, model.seen) == (computed, 1)  # whether the images fit is tried with one
     assert (again.pop("survived") == first.pop("survived")).all() and again == first
     for changed in (
         lambda: run(model, images, attack=pgd(0.06)),

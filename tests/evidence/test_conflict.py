@@ -1,6 +1,7 @@
 """Cue conflict: networks whose decisions are known, and the 16 categories of ImageNet's classes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
+from atviz import models
 from atviz.data import CATEGORIES, Images, load_stimuli
-from atviz.evidence import Categories, cue_conflict
+from atviz.evidence import Categories, cue_conflict, decisions
 
 NAMES = list(CATEGORIES)
 
@@ -68,6 +70,25 @@ def test_labels_that_tell_nothing_apart_are_refused(shape, texture, sentence, un
         cue_conflict(unused, images, shape=torch.tensor(shape), texture=torch.tensor(texture))
 
 
+@pytest.mark.parametrize(("cue", "label"), [("shape", 2), ("shape", -1), ("texture", 2), ("texture", -3)])
+def test_labels_that_are_no_classes_are_refused(cue, label, unused):
+    images = Images(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
+    labels = {"shape": torch.tensor([0, 1]), "texture": torch.tensor([1, 0])}
+    labels[cue] = torch.tensor([0, label])
+    with pytest.raises(ValueError, match=f"a {cue} label is {label}; with 2 classes it must be between 0 and 1"):
+        cue_conflict(unused, images, **labels)
+
+
+def test_images_of_classes_in_another_order_are_refused(conflict, follows):
+    model = models.Network("net", follows(conflict, 1.0), conflict.images.classes, conflict.images.shape).module
+    cues = {"shape": conflict.shape, "texture": conflict.texture}
+    assert cue_conflict(model, conflict.images, **cues)["shape_bias"] == 1
+    other = replace(conflict.images, classes=conflict.images.classes[::-1])
+    for measure in (cue_conflict, decisions):
+        with pytest.raises(ValueError, match="8 classes and the network 8, and class 0 is"):
+            measure(model, other, **cues)
+
+
 # --- the categories
 
 
@@ -97,6 +118,18 @@ def test_a_network_that_follows_one_cue_is_found_out(tmp_path):
         assert found["n"] == 32  # pairs of the same category say nothing
         assert found["shape_bias"] == bias
         assert found["neither"] == pytest.approx(0)
+
+
+def test_stimuli_of_categories_in_another_order_are_refused():
+    images = Images(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), NAMES[::-1], "mine")
+    cues = {"shape": torch.tensor([0, 1]), "texture": torch.tensor([1, 0])}
+    with pytest.raises(ValueError, match="class 0 is 'truck' in mine and 'airplane' for the network"):
+        cue_conflict(Categories(ImageNet(0)), images, **cues)
+    with pytest.raises(ValueError, match="the network has 10 classes; the categories are made of ImageNet's 1,000"):
+        cue_conflict(Categories(nn.Sequential(nn.Flatten(), nn.Linear(192, 10))), replace(images, classes=NAMES), **cues)
+    named = models.Network("net", ImageNet(0), [str(i) for i in range(1000)], (3, 224, 224)).module
+    with pytest.raises(ValueError, match="are 8 × 8 pixels and the network takes 224 × 224; load the images with size=224"):
+        cue_conflict(Categories(named), replace(images, classes=NAMES), **cues)
 
 
 def test_a_category_weighs_by_the_mean_probability_of_its_classes():

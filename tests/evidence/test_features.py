@@ -42,7 +42,7 @@ def test_rows_are_means_over_filters_and_the_deeper_half_is_the_last_layers():
     rows = centroid_rows({"normal": layers, "other": {"a": layers["c"]}})
     assert rows.value.tolist() == pytest.approx([0, 2, 7, 7])
     assert rows.n.tolist() == [2, 2, 3, 3] and rows.flat.tolist() == [2, 0, 0, 0]
-    assert rows.ci_high[1] - 2 == pytest.approx(1.96 * 2**0.5 / 2**0.5, rel=1e-3)
+    assert rows.ci_high[1] - 2 == pytest.approx(12.706 * 2**0.5 / 2**0.5, rel=1e-3)  # t of one degree of freedom
     assert deeper_half(layers).tolist() == [1, 3, 5, 6, 10]
     assert deeper_half({k: layers[k] for k in "bc"}).tolist() == [5, 6, 10]
 

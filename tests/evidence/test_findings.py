@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from atviz.evidence import ZHANG_ZHU, Claim, Finding, Outcomes, findings, mean_interval, paired_difference, reliability
-from atviz.evidence.claims import MARGIN
+from atviz.evidence import RIVALS, ZHANG_ZHU, Claim, Finding, Rival, findings, mean_interval, paired_difference, reliability
+from atviz.evidence.claims import DROP, MARGIN, MEAN, ON_CORRECT, TOP1
 from atviz.evidence.instruments import INSTRUMENTS, key
-from atviz.papers import itazuri, zhang_zhu
+from atviz.papers import itazuri_findings, zhang_zhu_findings
 
-OF_PAPERS = [*(c for i in INSTRUMENTS for c in i.claims.values()), *zhang_zhu.CLAIMS.values(), *itazuri.CLAIMS.values()]
+OF_PAPERS = [*(c for i in INSTRUMENTS for c in i.claims.values()), *zhang_zhu_findings.CLAIMS.values(), *itazuri_findings.CLAIMS.values()]
 CLAIMS = {(claim.measure, claim.level): claim for claim in OF_PAPERS}
 ROLES = {"baseline": "plain", "subject": "trained"}
 
@@ -53,10 +53,59 @@ def test_verdict(measure, level, low, high, verdict):
 
 
 def test_every_claim_names_a_direction_a_paper_and_a_place_in_it():
-    assert len(CLAIMS) == len(OF_PAPERS) == 20  # none twice
+    assert len(CLAIMS) == len(OF_PAPERS) == 29  # none twice
     assert {claim.expected for claim in OF_PAPERS} == {"higher", "lower", "equal", "not lower"}
     assert {claim.paper for claim in OF_PAPERS} == {"Zhang & Zhu", "Itazuri et al."}
     assert all(claim.source.startswith(("Table", "Figure", "section", "appendix")) for claim in OF_PAPERS)
+    assert {claim.unit for claim in OF_PAPERS} == {ON_CORRECT, TOP1, DROP, MEAN}
+
+
+def test_every_claim_names_its_rivals_and_every_rival_is_of_a_claim():
+    assert all(claim.rivals and set(claim.rivals) <= RIVALS.keys() for claim in OF_PAPERS)
+    assert {name for claim in OF_PAPERS for name in claim.rivals} == RIVALS.keys()
+    of_distortions = [claim for i in INSTRUMENTS for claim in i.claims.values() if i.reads == "accuracy on correct"]
+    common = {"brightness", "contrast", "ball", "underfit", "guessing", "levels", "seeds"}
+    assert of_distortions and all(common <= set(claim.rivals) for claim in of_distortions)
+
+
+def test_a_finding_lacks_none_of_its_claims_rivals():
+    with pytest.raises(ValueError, match="names the rival 'brightness', which was not measured"):
+        findings.with_rivals(finding(), {})
+    every = {name: Rival(name, "alone", 0.01) for name in RIVALS}
+    assert [r.name for r in findings.with_rivals(finding(), every).rivals] == list(CLAIMS["saturate", 1024].rivals)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "judged"),
+    [
+        ([], "agrees"),
+        ([Rival("brightness", "alone", 0.11, 0.1, 0.12)], "agrees, but brightness alone gives +11.0 of +20.0"),
+        ([Rival("brightness", "alone", 0.1, 0.05, 0.15)], "agrees"),  # half is not more than half
+        ([Rival("brightness", "alone", -0.19, -0.2, -0.18)], "agrees"),  # the other way
+        ([Rival("seeds", "seeds", 0.2, -0.1, 0.5, of=3)], "agrees, but over 3 seeds it is +20.0 [−10.0, +50.0]"),
+        ([Rival("seeds", "seeds", 0.2, 0.1, 0.3, of=3)], "agrees"),
+        ([Rival("levels", "count", agree=2, of=5)], "agrees, but choice of the level: the same at only 2 of 5"),
+        ([Rival("levels", "count", agree=3, of=5)], "agrees"),
+        ([Rival("guessing", "alone", 0.0, note="both networks are within 5 points of guessing")], "agrees, but both networks are within 5 points of guessing"),
+        ([Rival("removed mean", "instead", -0.3, -0.4, -0.2)], "agrees, but with the mean removed it is −30.0 [−40.0, −20.0]"),
+        ([Rival("decoder", "aside", 0.19, 0.18, 0.2)], "agrees"),  # taken out already
+        ([Rival.unmeasured("underfit", "there is no underfit network")], "agrees"),
+        ([Rival("brightness", "alone", 0.15), Rival("contrast", "alone", 0.19)],
+         "agrees, but brightness alone gives +15.0 of +20.0 and brightness and contrast alone gives +19.0 of +20.0"),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_which_rival_gives_more_than_half(rivals, judged):
+    found = finding(rivals=tuple(rivals))
+    assert found.judged == judged
+    assert found.clause.count("but") == judged.count("but")
+    assert found.cells()["judged"] == judged and f"| {judged} |" in findings.markdown([found])
+
+
+def test_where_nothing_differs_no_rival_can_explain_it():
+    brightness = Rival("brightness", "alone", 0.01, 0.0, 0.02)
+    assert finding("random_modes", 0.1, low=0.0, high=0.02, rivals=(brightness,)).judged == "agrees"
+    assert finding("random_modes", 0.1, low=0.1, high=0.2, rivals=(Rival("brightness", "alone", 0.1),)).judged.startswith("disagrees, but")
+    assert finding(low=-0.1, high=0.3, rivals=(brightness,)).judged == "inconclusive"
 
 
 # --- from numbers
@@ -94,21 +143,39 @@ def test_a_finding_of_means_is_the_mean_difference_image_by_image():
     assert (found.n, found.percent, found.verdict) == (50, False, "agrees")
 
 
-def test_outcomes_give_one_finding_per_level_that_a_paper_reports():
+def test_a_claim_is_measured_in_the_papers_own_unit():
     rng = np.random.default_rng(0)
-    clean, drawn = ({name: rng.random(200) < 0.8 for name in ROLES.values()} for _ in range(2))
-    levels = [("saturate", 4.0), ("saturate", 1024.0), ("patch_shuffle", 2.0), ("patch_shuffle", 8.0), ("low_pass_code", 4.0)]
-    distorted = {(name, *level): drawn[name] for level in levels for name in drawn}
-    found = findings.of_outcomes(Outcomes(clean, distorted), **ROLES)
-    assert [f.claim for f in found] == [CLAIMS["saturate", 1024], CLAIMS["patch_shuffle", 2]]
-    assert found[0] == findings.of_shares(CLAIMS["saturate", 1024], drawn, given=clean, **ROLES)
+    clean, hit = ({name: rng.random(400) < p for name in ROLES.values()} for p in (0.8, 0.5))
+    on_correct, top1, drop = (
+        findings.of_accuracy(CLAIMS[c], clean, hit, **ROLES) for c in (("saturate", 1024), ("median_filter", 1), ("reverse", 1))
+    )
+    assert on_correct == findings.of_shares(CLAIMS["saturate", 1024], hit, given=clean, **ROLES)
+    assert top1.adversarial == hit["trained"].mean() and top1.n == 400
+    assert drop.adversarial == pytest.approx(clean["trained"].mean() - hit["trained"].mean())
+    assert drop.difference == pytest.approx(drop.adversarial - drop.normal) and drop.percent
+    others = {name: clean[name] & (rng.random(400) < 0.5) for name in clean}
+    assert findings.of_accuracy(CLAIMS["stylize", 1], clean, hit, given=others, **ROLES) == findings.of_shares(
+        CLAIMS["stylize", 1], hit, given=others, **ROLES
+    )
+
+
+def test_n_is_that_of_the_images_that_count():
+    hit = {name: np.ones(10, bool) for name in ROLES.values()}
+    given = {"plain": np.arange(10) < 4, "trained": np.arange(10) >= 7}
+    assert findings.of_shares(CLAIMS["saturate", 1024], hit, given=given, **ROLES).n == 7
+    assert findings.of_shares(CLAIMS["clean", 0], hit, **ROLES).n == 10
 
 
 def test_a_row_is_json_with_the_claim_and_gives_the_finding_back():
-    for made in (finding(), finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), underfit=None, n=16, unit="filters", percent=False)):
+    rivals = (Rival("brightness", "alone", 0.1, 0.0, 0.2), Rival.unmeasured("seeds", "one training"))
+    for made in (
+        finding(rivals=rivals),
+        finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), underfit=None, n=16, unit="filters", percent=False),
+    ):
         row = json.loads(json.dumps(made.row()))
         assert list(row) == ["measure", "level", "normal", "underfit", "adversarial", "difference", "ci_low", "ci_high", "n", "percent",
-                             "names", "unit", "label", "expected", "source", "paper", "margin", "verdict"]  # fmt: skip
+                             "names", "unit", "images", "label", "expected", "source", "paper", "margin", "of", "named", "rivals", "verdict",
+                             "judged"]  # fmt: skip
         assert (row["measure"], row["label"], row["verdict"]) == (made.claim.measure, made.claim.label, made.verdict)
         assert Finding.of(row) == made
         assert Finding.of(row).row() == made.row()
@@ -192,4 +259,5 @@ def test_an_instrument_that_the_controls_distrust_is_marked_and_it_is_said_why(m
 def test_the_names_of_judged_instruments_are_those_of_the_findings():
     named = {key(measure, level) for measure, level in CLAIMS}
     assert {"saturate-1024", "patch_shuffle-2", "patch_shuffle-4", "low_pass-4", "high_pass-4", "random_modes-0.1", "stylize-1",
-            "gaussian_blur-2", "median_filter-1", "sparsity", "edges"} == named & reliability.judged().keys()  # fmt: skip
+            "gaussian_blur-2", "median_filter-1", "sparsity", "edges", "coarse", "grad_sparsity", "grad_edges",
+            "grad_coarse"} == named & reliability.judged().keys()  # fmt: skip

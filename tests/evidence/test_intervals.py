@@ -10,6 +10,7 @@ from scipy import stats
 from scipy.stats import binom, binomtest, t
 
 from atviz.evidence import bootstrap_mean, mean_interval, paired_difference, unpaired_difference, wilson
+from atviz.evidence.intervals import rank_interval, t_quantile
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0, 1))
@@ -33,13 +34,65 @@ def test_wilson_covers(p, n):
     assert 0.925 < binom.pmf(counts, n, p)[inside].sum() < 0.975  # exactly, no simulation
 
 
-def test_mean_interval_against_its_formula():
-    values = np.random.default_rng(0).exponential(size=40)
+@pytest.mark.parametrize("n", [2, 3, 40, 2000])
+def test_mean_interval_against_scipy(n):
+    values = np.random.default_rng(0).exponential(size=n)
     mean, low, high = mean_interval(values)
-    half = 1.959964 * values.std(ddof=1) / math.sqrt(40)
-    assert (mean, low, high) == pytest.approx((values.mean(), values.mean() - half, values.mean() + half), rel=1e-6)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean, low, high) == pytest.approx((values.mean(), expected.low, expected.high))
+
+
+def test_three_seeds_need_4_30_and_one_has_no_interval():
+    assert mean_interval(np.array([-1.0, 0.0, 1.0]))[2] == pytest.approx(4.302653 / math.sqrt(3))
     mean, low, high = mean_interval(np.array([3.0]))
     assert mean == 3 and math.isnan(low) and math.isnan(high)
+
+
+@pytest.mark.parametrize("df", [1, 2, 2.5, 19, 1999, math.inf])
+def test_t_quantile_against_scipy(df):
+    assert t_quantile(df) == pytest.approx(t.ppf(0.975, df))
+
+
+# --- rank correlation
+
+
+def test_rank_interval_against_its_formula():
+    a, b = np.array([3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0]), np.array([2.0, 7.0, 1.0, 8.0, 2.5, 8.5, 1.8])
+    ranks = np.array([4, 1, 5, 2, 6, 7, 3]), np.array([3, 5, 1, 6, 4, 7, 2])
+    rho = 1 - 6 * ((ranks[0] - ranks[1]) ** 2).sum() / (7 * 48)
+    half = 1.959964 * math.sqrt((1 + rho**2 / 2) / 4)
+    assert rank_interval(a, b) == pytest.approx((rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)), abs=1e-6)
+    assert rank_interval(a, -b) == pytest.approx((-rho, math.tanh(-math.atanh(rho) - half), math.tanh(-math.atanh(rho) + half)), abs=1e-6)
+    assert rank_interval(np.exp(a), b**3) == rank_interval(a, b)  # of ranks alone
+
+
+@pytest.mark.parametrize("r", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("n", [8, 21])
+def test_rank_interval_covers(n, r):
+    rng, truth = np.random.default_rng(7), 6 / np.pi * np.arcsin(r / 2)  # of normal variables with a correlation of r
+    drawn = rng.multivariate_normal([0, 0], [[1, r], [r, 1]], size=(400, n))
+    inside = [low <= truth <= high for _, low, high in (rank_interval(*pairs.T) for pairs in drawn)]
+    assert 0.92 < np.mean(inside) < 0.985
+
+
+@pytest.mark.parametrize("n", [4, 5, 12])
+def test_equal_orders_have_a_wide_but_finite_interval(n):
+    rho, low, high = rank_interval(np.arange(n), np.arange(n) ** 2)
+    assert rho == pytest.approx(1) and high == pytest.approx(1) and low <= rho <= high
+    swapped = np.r_[1, 0, np.arange(2, n)]  # the nearest order that is not equal
+    assert rank_interval(np.arange(n), swapped)[1] < low < 1
+    assert rank_interval(np.arange(n), -np.arange(n)) == pytest.approx((-rho, -high, -low))
+    # an exact test of equal orders rejects independence from n = 5 on, where 2/n! is below 0.05
+    assert (low > 0) == (2 / math.factorial(n) < 0.05)
+
+
+def test_too_few_pairs_and_constants_have_no_rank_interval():
+    rho, low, high = rank_interval(np.arange(3), np.array([0, 2, 1]))
+    assert rho == pytest.approx(0.5) and math.isnan(low) and math.isnan(high)
+    for a, b in ((np.ones(9), np.arange(9)), (np.ones(1), np.ones(1)), (np.ones(0), np.ones(0))):
+        assert all(map(math.isnan, rank_interval(a, b)))
+    with pytest.raises(ValueError, match="have 3 and 4 values"):
+        rank_interval(np.arange(3), np.arange(4))
 
 
 # --- paired differences

@@ -89,3 +89,10 @@ def test_unknown_methods_and_too_few_draws_are_refused_before_any_work(fashion):
             measure(None, fashion, "Vanila")
     with pytest.raises(ValueError, match="draws is 1; it must be at least 2"):
         dependence(None, fashion, "Vanilla", draws=1)
+
+
+def test_images_that_do_not_fit_are_refused_before_any_work(fashion, unused):
+    module = models.Network("net", unused, fashion.classes, (1, 32, 32)).module
+    for measure in (lambda *args: pairs({"a": module}, *args[1:]), cascade, dependence):
+        with pytest.raises(ValueError, match="28 × 28 pixels and the network takes 32 × 32; load the images with size=32"):
+            measure(module, fashion, "Vanilla")

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pytest
 
 from atviz import distortions, evidence
 from atviz.data import Images
-from atviz.evidence import Store, Study, find, findings
+from atviz.evidence import Store, Study
 from atviz.models import Network, Networks
 from atviz.training import profile
 
@@ -42,11 +41,11 @@ def test_measurements_are_those_of_each_network_and_a_second_study_computes_noth
     expected = evidence.outcomes(study.models, study.images, wanted, topk=3)
     assert all((hits == expected.distorted[key]).all() for key, hits in results.distorted.items())
     for name, module in study.models.items():
-        own = evidence.saliency_scores(module, study.saliency_images)
+        own = evidence.saliency_scores(module, study.saliency_images, copies=4)
         assert own.keys() == scores.keys() and all((own[measure] == scores[measure][name]).all() for measure in own)
         assert (evidence.stability(module, study.saliency_images, negative)["rank"] == stable["rank"][name]).all()
         assert robust[name]["robust"] == evidence.robust_accuracy(module, study.images, attack=study.attack)["robust"]
-    assert alike["rank"].shape == (3, 3)
+    assert alike["rank"].shape == (12, 3, 3)
     computed = study.store.computed
     again = replace(study, store=Store(study.store.folder))
     run(again)
@@ -85,15 +84,8 @@ def test_stylizer_and_mean_are_the_given_ones_else_made(study):
     assert (hit == by_hand).all()
 
 
-def test_comparisons_are_of_the_two_roles(study):
-    results = study.outcomes({"saturate": [4.0, 1024.0]})
-    (found,) = study.compare(results)
-    assert found == findings.of_outcomes(results, baseline="plain", subject="adv")[0]
-    claim = find("saturate").claims[1024]
-    hit = {name: results.distorted[name, "saturate", 4.0] for name in study.models}
-    assert study.compare_shares(claim, hit).difference == pytest.approx(hit["adv"].mean() - hit["plain"].mean())
-    assert study.compare_shares(claim, hit, given=results.clean) == findings.of_shares(claim, hit, given=results.clean, **study.roles)
-    scores = study.saliency_scores()
-    assert [f.claim.measure for f in study.compare_maps(scores)] == ["sparsity", "edges"]
-    assert study.compare_maps(scores)[0].difference == pytest.approx(np.mean(scores["sparsity"]["adv"] - scores["sparsity"]["plain"]))
-    assert study.compare_maps({"bands": scores["bands"]}) == []
+def test_a_pair_is_the_two_roles_and_roles_can_be_given_to_others(study):
+    assert list(study.pair.models) == ["plain", "adv"] and study.pair.roles == study.roles
+    turned = study.with_roles("third", "plain")
+    assert turned.roles == {"baseline": "third", "subject": "plain"} and list(turned.models) == list(study.models)
+    assert len(replace(study, saliency_limit=5).saliency_images) == 5

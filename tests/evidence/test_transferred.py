@@ -12,6 +12,9 @@ def hits(*runs):
     return np.array([[c == "1" for c in run] for run in runs])
 
 
+T3 = 3.182446  # Student's t for four images
+
+
 def test_numbers_of_made_up_outcomes():
     outcomes = {"STD+STD": hits("1100", "1000"), "ADV+ADV": hits("0000", "1000"), "STD+ADV": hits("1111", "1101")}
     curves = pd.DataFrame([{"model": "STD+ADV", "run": r, "epoch": 1, "loss": 1.0, "clean": v} for r, v in enumerate((0.5, 0.7))])
@@ -20,13 +23,13 @@ def test_numbers_of_made_up_outcomes():
     assert (row.value, row.runs, row.n) == (0.875, 2, 4)
     assert found.n == 4 and found.accuracy("STD+ADV") == 0.875
     assert row.sd == pytest.approx(np.sqrt(0.125**2 * 2))
-    assert row.ci_high - row.value == pytest.approx(1.959964 * np.std([1, 1, 0.5, 1], ddof=1) / 2)
+    assert row.ci_high - row.value == pytest.approx(T3 * np.std([1, 1, 0.5, 1], ddof=1) / 2)
     assert found.by_run.query("model == 'STD+ADV'")[["run", "value"]].values.tolist() == [[0, 1], [1, 0.75]]
     assert found.better_pair == "STD+STD"
     value, low, high = found.difference("STD+ADV", "STD+STD")
     per_image = np.array([0, 0.5, 0.5, 1])
     assert value == 0.5
-    assert (high - low) / 2 == pytest.approx(1.959964 * per_image.std(ddof=1) / 2)
+    assert (high - low) / 2 == pytest.approx(T3 * per_image.std(ddof=1) / 2)
     assert found.differences([("STD+ADV", "STD+STD")]).pair.tolist() == ["STD+ADV − STD+STD"]
     band = found.bands.iloc[0]
     assert (band.value, band.high - band.value) == pytest.approx((0.6, np.sqrt(0.02)))

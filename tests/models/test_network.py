@@ -49,18 +49,19 @@ def test_an_unknown_role_is_refused():
         network("a", role="hero")
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (
-            images(channels=3),
-            "the images of mine have 3 channels and 2 classes, bag the first; the network was trained on shoes, with 1 channels",
-        ),
-        (images(classes=["boot", "bag"]), "boot the first; .* bag the first"),
-        (images(classes=["bag", "boot", "hat"]), "3 classes.* 2 classes"),
-    ],
-)
-def test_images_of_other_classes_or_channels_are_refused(given, message):
-    network("a").check_fits(images())
-    with pytest.raises(ValueError, match=message):
-        network("a").check_fits(given)
+def test_a_network_records_on_its_module_what_it_knows():
+    found = network("a")
+    assert models.known_of(found.module) == (CLASSES, (1, 4, 4))
+    assert models.known_of(replace(found, module=nn.Identity(), classes=[]).module) is None
+    found.check_fits(images())
+    with pytest.raises(ValueError, match=r"class 0 is 'boot' in mine and 'bag' for the network"):
+        found.check_fits(images(classes=["boot", "bag"]))
+    with pytest.raises(ValueError, match="of mine have 3 channels; the network takes images of 1 channel$"):
+        found.check_fits(images(channels=3))
+
+
+def test_a_network_of_unknown_classes_is_tried():
+    found = models.Network("a", nn.Flatten(), [], (1, 1, 2))  # without a card, too
+    found.check_fits(Images(torch.zeros(2, 1, 1, 2, dtype=torch.uint8), torch.tensor([0, 1]), CLASSES))
+    with pytest.raises(ValueError, match=r"values of shape \(1, 16\)"):
+        found.check_fits(images())

@@ -56,6 +56,10 @@ DRAWN = {
     "difference_bars": lambda: figures.difference_bars(
         pd.DataFrame({"level": [2.0, 4.0], "difference": [0.1, 0], "ci_low": [0.05, -0.3], "ci_high": [0.15, 0.1]}), label="level", xlabel=""
     ),
+    "reading_points": lambda: figures.reading_points(
+        values(("level", 2.0, 4.0)).assign(distortion="blur", at=0.5).rename(columns={"value": "acc_on_correct"}), at="at", xlabel="share", titles={"blur": "blurred"},
+        labels="level",
+    ),
     "score_boxes": lambda: figures.score_boxes(values(("measure", "gini"), ("image", *range(5))), {"gini": "Gini"}),
     "band_lines": lambda: figures.band_lines(values(("band", "0–1", "1–2")), ["0–1", "1–2"]),
     "matrices": lambda: figures.matrices({"likeness": np.array([[1, -0.001], [-0.001, 1]])}, NAMES[:2]),

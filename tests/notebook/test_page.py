@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from atviz.evidence import Claim
+from atviz.evidence import Claim, Finding
 from atviz.notebook import Page
 from atviz.papers import Drawing
 
@@ -45,8 +45,8 @@ def test_a_drawing_is_drawn_by_the_figure_that_it_names():
 
 def test_two_numbers_are_compared_and_written(tmp_path):
     page = Page("demo", out=str(tmp_path))
-    page.compare(CLAIM, 0.5, 0.75, (0.25, 0.1, 0.4), n=100, underfit=1.0)
-    page.compare(CLAIM, 0.5, 0.25, (-0.25, -0.4, -0.1), n=3, percent=True, unit="runs", names=("one", "other"))
+    page.note(Finding(CLAIM, 0.5, 1.0, 0.75, 0.25, 0.1, 0.4, n=100, percent=False), None)  # a claim that could not be measured is left out
+    page.note(Finding(CLAIM, 0.5, None, 0.25, -0.25, -0.4, -0.1, n=3, unit="runs", names=("one", "other")))
     said = page.conclude("That is all.").data
     first, second = json.loads((tmp_path / "findings" / "demo.json").read_text())
     assert (first["normal"], first["underfit"], first["adversarial"], first["verdict"]) == (0.5, 1.0, 0.75, "agrees")

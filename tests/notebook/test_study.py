@@ -9,9 +9,9 @@ from PIL import Image
 
 from atviz import data, training
 from atviz.app import pipeline
-from atviz.evidence import Claim
+from atviz.evidence import Claim, compare_maps, compare_outcomes, findings
 from atviz.notebook import Page, Settings, open_page, open_study, reruns, study_of
-from atviz.papers import zhang_zhu
+from atviz.papers import zhang_zhu_findings
 from atviz.papers.itazuri import IMAGENET_MEAN
 from atviz.training import loop
 
@@ -51,7 +51,7 @@ def test_a_network_answers_as_it_did_when_its_card_was_written(study):
 def test_findings_are_paired_differences_of_the_named_networks(study, tmp_path):
     page = Page("demo", out=str(tmp_path))
     hit = {"normal": np.array([1, 1, 0, 0] * 25, bool), "underfit": np.ones(100, bool), "pgd-inf-0.1": np.array([1, 1, 1, 0] * 25, bool)}
-    page.note(study.compare_shares(zhang_zhu.CLAIMS["robust"], hit))
+    page.note(findings.of_shares(zhang_zhu_findings.CLAIMS["robust"], hit, **study.roles), None)
     said = page.conclude().data
     row = json.loads((tmp_path / "findings" / "demo.json").read_text())[0]
     assert (row["normal"], row["underfit"], row["adversarial"], row["verdict"]) == (0.5, 1.0, 0.75, "agrees")
@@ -60,10 +60,12 @@ def test_findings_are_paired_differences_of_the_named_networks(study, tmp_path):
 
 
 def test_findings_are_of_the_levels_that_a_paper_speaks_of(study):
-    found = study.compare(study.outcomes({"saturate": [4.0, 1024.0], "patch_shuffle": [2, 7]}))
+    found = compare_outcomes(study, study.outcomes({"saturate": [4.0, 1024.0], "patch_shuffle": [2, 7]}))
     assert [(f.claim.measure, f.claim.level) for f in found] == [("saturate", 1024), ("patch_shuffle", 2)]
-    maps = study.compare_maps(study.saliency_scores())
-    assert [f.claim.measure for f in maps] == ["sparsity", "edges"]
+    maps = compare_maps(study)
+    assert [f.claim.measure for f in maps] == [
+        f"{prefix}{number}" for prefix in ("", "grad_") for number in ("sparsity", "edges", "coarse")
+    ]
     assert {f.n for f in maps} == {len(study.saliency_images)}
     assert all(isinstance(f.claim, Claim) for f in found + maps)
 
@@ -86,6 +88,17 @@ def test_colors_are_reversed_about_the_mean_of_the_training_images(study):
     zoo = study_of(Settings(profile="zoo", test_limit=20))
     assert zoo.mean == (round(zoo.networks["normal"].card["model"]["mean"][0], 4),)
     assert study_of(Settings(**SMALL), mean=[0.123456]).mean == (0.1235,)
+
+
+def test_a_study_knows_the_other_seeds_that_have_been_trained(study):
+    assert all(not other.others for other in study.others)
+    trained = {other.networks["normal"].card["seed"] for other in study_of(Settings(**SMALL)).others}
+    reruns({**SMALL, "models": ["normal", "pgd-inf-0.1"]}, [7])
+    found = study_of(Settings(**SMALL)).others
+    assert {other.networks["normal"].card["seed"] for other in found} == trained | {7}
+    for other in found:  # the networks differ, and nothing else: the same images, distortions and styles
+        assert list(other.networks) == ["normal", "pgd-inf-0.1"] and other.seed == study.seed
+        assert other.networks["normal"].card["sha256"] != study.networks["normal"].card["sha256"]
 
 
 def test_reruns_are_of_the_other_seeds(study):

@@ -1,5 +1,6 @@
 """The tables of Itazuri et al., and the numbers behind their figures, for small studies."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +13,8 @@ from atviz import attacks, evidence
 from atviz.data import Images
 from atviz.distortions import Stylizer
 from atviz.evidence import Store
-from atviz.papers import itazuri, readable
+from atviz.models import Networks
+from atviz.papers import itazuri, itazuri_findings, readable
 
 FILTERS = {"gaussian_blur": [0.0, 1.0, 3.0], "median_filter": [0, 2]}
 
@@ -29,11 +31,17 @@ def trio(study_of):
     return study_of()
 
 
+def with_images(study, images):
+    """The study on other images, with copies of its networks that are said to be of those images' classes."""
+    copies = [replace(n, module=deepcopy(n.module), classes=images.classes) for n in study.networks.values()]
+    return replace(study, images=images, networks=Networks.of(copies, **study.roles))
+
+
 def as_imagenet(study):
     """The study as if its images were ImageNet's, and its networks of the paper's architecture."""
     images = study.images
     named = Images(images.x, images.y, [f"class {i}" for i in range(1000)], "imagenet")
-    return replace(study, images=named, scale=replace(study.scale, arch="alexnet_bn"))
+    return replace(with_images(study, named), scale=replace(study.scale, arch="alexnet_bn"))
 
 
 def test_table_1_holds_what_is_measured(study):
@@ -89,7 +97,7 @@ def test_the_papers_values_of_table_1_stand_beside(study):
 
 def test_few_classes_have_no_top_5(study):
     few = study.images[study.images.y < 5]
-    found = itazuri.table(replace(study, images=Images(few.x, few.y, few.classes[:5])), 1)
+    found = itazuri.table(with_images(study, Images(few.x, few.y, few.classes[:5])), 1)
     assert set(found.measure) == {"top1", "defense_success"}
 
 
@@ -200,3 +208,21 @@ def test_the_papers_values_of_table_2_stand_beside_for_its_networks(study_of, mo
     weak = replace(trio, material={"stylizer": Stylizer(trio.stylizer.network, trio.stylizer.styles, alpha=0.5)})
     found = itazuri.table(weak, 2)
     assert found[found.setting.str.startswith("stylized")].paper.isna().all()
+
+
+def test_stylized_images_keep_their_flat_ground(trio):
+    """A network that knows the ground alone answers the same, stylized or not."""
+    ground = next(trio.images.batches(100))[0]
+    flat = np.pad(ground.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    squares = np.stack([flat[..., i : i + 28, j : j + 28] for i in range(3) for j in range(3)])
+    blank = torch.from_numpy((squares == squares[0]).all(0))
+    assert blank.float().mean() > 0.2
+    painted = trio.stylizer(ground)
+    assert torch.equal(painted[blank], ground[blank])
+    assert (painted[~blank] - ground[~blank]).abs().mean() > 0.05
+
+
+def test_the_claims_are_where_they_are_measured():
+    assert not hasattr(itazuri, "CLAIMS")
+    assert list(itazuri_findings.CLAIMS) == ["first_layer_norm", "centroid", "guided_dependence", "fusion", "single"]
+    assert {claim.paper for claim in itazuri_findings.CLAIMS.values()} == {"Itazuri et al."}

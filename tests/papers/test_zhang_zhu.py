@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from atviz import distortions, evidence
+from atviz import distortions, evidence, saliency
 from atviz.models import Networks
 from atviz.notebook import figures
-from atviz.papers import readable, zhang_zhu
+from atviz.papers import readable, zhang_zhu, zhang_zhu_findings
 
 MODELS = ("normal", "underfit", "pgd-inf-0.1", "spatial")
 
@@ -43,7 +44,7 @@ def test_a_part_of_a_data_set_is_not_the_papers(name, classes, dataset):
 @pytest.mark.parametrize("number", range(1, 9))
 def test_every_table_has_a_row_for_each_network_and_setting(study, number):
     rows = zhang_zhu.table(study, number)
-    settings = {1: 2, 2: 2, 3: 3, 7: 3, 8: 3}.get(number, 8)
+    settings = {1: 2, 2: 2, 3: 5, 7: 3, 8: 3}.get(number, 8)
     assert list(dict.fromkeys(rows.model)) == list(MODELS)
     assert (rows.groupby("model").setting.nunique() == settings).all() and len(rows) == settings * len(MODELS)
     assert ((rows.ci_low <= rows.value) & (rows.value <= rows.ci_high)).all()
@@ -100,6 +101,82 @@ def test_table_3_names_no_eps_and_is_held_against_the_subject(color, monkeypatch
     rows = zhang_zhu.table(color, 3).set_index(["model", "setting"])
     assert rows.paper["pgd-inf-8", "low-pass, radius 4"] == pytest.approx(0.711)
     assert rows.slip["pgd-inf-8", "low-pass, radius 4"] == "eps not given"
+
+
+def test_table_3_holds_the_paper_against_the_filters_that_keep_the_mean(color, monkeypatch):
+    monkeypatch.setattr(zhang_zhu, "paper_dataset", lambda name, classes: "caltech256")
+    paper = zhang_zhu.table(color, 3).set_index(["model", "setting"]).paper
+    kept, dark = ("high-pass, radius 4", "a tenth of the modes removed"), (", mean removed", ", the mean among them")
+    assert [paper["normal", name] for name in kept] == pytest.approx([0.165, 0.735])
+    assert paper[[("normal", name + end) for name, end in zip(kept, dark, strict=True)]].isna().all()
+
+
+def test_table_3_is_measured_with_the_mean_and_without(study):
+    rows = zhang_zhu.table(study, 3, radius=4).set_index(["model", "setting"]).top1
+    x, y = next(study.images.batches(100))
+    mean, high = x.mean((2, 3), keepdim=True), x - distortions.low_pass(x, 4.0)  # low-pass keeps the mean
+    for name, model in study.models.items():
+        for setting, shown in (("high-pass, radius 4", high + mean), ("high-pass, radius 4, mean removed", high)):
+            with torch.no_grad():
+                assert rows[name, setting] == pytest.approx(float((model(shown).argmax(1) == y).float().mean()), abs=0.011)
+    pairs = [
+        rows.xs(setting, level="setting")
+        for setting in ("a tenth of the modes removed", "a tenth of the modes removed, the mean among them")
+    ]
+    assert not pairs[0].equals(pairs[1])
+
+
+def test_figure_1_shows_what_is_measured(study):
+    """Filters keep the mean, stylizing keeps the flat ground, and in every image at least one patch is moved."""
+    content = zhang_zhu.figure(study, 1, images=100).content
+    shown = dict(zip(content["columns"], map(torch.stack, zip(*(images for _, images in content["rows"]), strict=True)), strict=True))
+    x = shown["clean"]
+    assert len(x) == 100
+    for name in ("low-pass 4", "high-pass 4", "modes"):
+        assert torch.allclose(shown[name].mean((2, 3)), x.mean((2, 3)), atol=1e-5)
+        assert ((shown[name] - x).abs().amax((1, 2, 3)) > 0.01).all()
+    corner = (x[..., :2, :2] == 0).all(-1).all(-1).all(1)  # black there, as far as the square around the first pixel reaches
+    assert corner.sum() > 50 and (shown["stylized"][corner][..., 0, 0] == 0).all()
+    for k in (2, 4):
+        moved = shown[f"{k} × {k}"]
+        assert (moved != x).flatten(1).any(1).all()
+        assert torch.equal(moved.flatten(1).sort(1).values, x.flatten(1).sort(1).values)
+
+
+def smooth(study, x, y):
+    return {name: saliency.smooth_grad(model, x, y, n=study.scale.smooth_copies) for name, model in study.models.items()}
+
+
+def test_figure_8_is_smooth_grad_with_the_studys_copies(study):
+    found = zhang_zhu.figure(study, 8, images=4).content["maps"]
+    x, y, _ = study.gallery(4)
+    expected = smooth(study, x, y)
+    assert list(found) == [study.baseline, study.subject, "spatial"]
+    for name, maps in found.items():
+        assert torch.allclose(maps, expected[name], rtol=1e-4, atol=1e-7)
+        assert not torch.allclose(maps, saliency.grad(study.models[name], x, y), rtol=0.1)
+    more = replace(study, scale=replace(study.scale, smooth_copies=7))
+    assert not torch.allclose(zhang_zhu.figure(more, 8, images=4).content["maps"]["normal"], expected["normal"], rtol=0.01)
+
+
+def test_figure_2_is_smooth_grad_of_three_versions(study):
+    drawing = zhang_zhu.figure(study, 2, images=3)
+    names = [study.baseline, "underfit", study.subject]
+    x, y, _ = study.gallery(3)
+    assert drawing.content["columns"] == ["clean", *names, "saturated", *names, "stylized", *names]
+    for block, shown in enumerate((x, distortions.saturate(x, 1024), study.stylizer(x))):
+        expected = saliency.as_shown(smooth(study, shown, y), "map")
+        for i, (_, row) in enumerate(drawing.content["rows"]):
+            assert torch.allclose(row[4 * block], shown[i], atol=1e-6)
+            for column, name in enumerate(names):
+                assert torch.allclose(row[4 * block + 1 + column], expected[name][i], atol=1e-3)
+    assert drawing.caption.startswith("Figure 2. SmoothGrad")
+
+
+def test_the_claims_are_where_they_are_measured():
+    assert not hasattr(zhang_zhu, "CLAIMS")
+    assert list(zhang_zhu_findings.CLAIMS) == ["clean", "robust", "shape_bias", "invariance", "sensitivity", "spatial_distance"]
+    assert {claim.paper for claim in zhang_zhu_findings.CLAIMS.values()} == {"Zhang & Zhu"}
 
 
 @pytest.mark.parametrize("number", range(1, 11))

@@ -37,6 +37,7 @@ def test_what_a_profile_and_the_arguments_ask_for():
 
 def test_a_task_describes_itself():
     row = task(Plan(), join="logits", runs=2).described
+    assert not any("test images" in name for name in row)  # all are measured, after every epoch
     assert (row["trained on"], row["fine-tuned on"], row["STD"], row["ADV"]) == ("fashion-odd", "fashion-even", "normal", "pgd-inf-0.1")
     assert (row["runs"], row["images per run"], row["epochs"], row["joined"], row["backbones"]) == (2, 300, 12, "logits", "trained")
 
@@ -70,6 +71,13 @@ def test_smoke_from_training_to_outcomes():
     found = task(Plan(profile="smoke"), runs=1).run()
     assert set(found.outcomes) == set(training.COMBINATIONS)
     assert {h.shape for h in found.outcomes.values()} == {(1, 100)}
+
+
+def test_the_curves_of_the_quick_profile_are_of_all_test_images():
+    found = task(Plan(), runs=1, target_limit=64, tune_epochs=2, frozen=True).run()
+    last = found.curves[found.curves.epoch == 2].set_index("model").clean
+    assert {hits.shape for hits in found.outcomes.values()} == {(1, 1000)}
+    assert last.to_dict() == pytest.approx({name: hits.mean() for name, hits in found.outcomes.items()})
 
 
 def test_the_quick_backbones_ship_in_16_bits_and_are_the_ones_a_plan_would_train():

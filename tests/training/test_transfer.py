@@ -1,5 +1,6 @@
 """Fine-tuning: every combination is tested in every run, and what is known is read."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -28,13 +29,15 @@ def test_transfer_tests_every_combination_in_every_run_and_reads_it_back(backbon
     assert store.computed == 15
     assert len(found.curves) == 15 * 2
     last = found.curves[found.curves.epoch == 2].set_index(["model", "run"]).clean
-    for name, hits in found.outcomes.items():  # the curve ends at the final accuracy
+    for name, hits in found.outcomes.items():  # the curve is of all test images and ends at the final accuracy
         assert [last[name, run] for run in range(3)] == pytest.approx(hits.mean(1))
     again = Store(tmp_path)
     other = training.transfer(backbones, *halves, QUICK, runs=3, limit=40, store=again, fabric=fabric)
     assert (again.computed, again.read) == (0, 15)
     pd.testing.assert_frame_equal(other.curves, found.curves)
     assert all(np.array_equal(other.outcomes[name], hits) for name, hits in found.outcomes.items())
+    keys = [json.loads(path.read_text())["key"] for path in tmp_path.glob("*.json")]
+    assert len(keys) == 15 and all("test" in key and "asked" not in key for key in keys)
     for changed in ({"seed": 7}, {"join": "logits"}, {"frozen": True}, {"limit": 41}):
         fresh = Store(tmp_path)
         training.transfer({"STD": backbones["STD"]}, *halves, QUICK, **{"runs": 1, "limit": 40, "fabric": fabric, "store": fresh} | changed)

@@ -23,6 +23,15 @@ def row(study: Study, state: State, settings: Settings) -> dict[str, Any]:
     return fields | {"models": " ".join(check(study, state)), "dataset": study.images.name, "code": code(state, settings)}
 
 
+def parting(study: Study, distortion: str, level: float) -> str:
+    """The number of the first test image that both networks classify correctly, and that only the subject still classifies correctly
+    when it is distorted; "0" where there is none. One image proves nothing: this one is chosen because the networks part on it."""
+    found = study.pair.outcomes({distortion: [level]})
+    hit = {name: (found.clean[name], found.distorted[name, distortion, float(level)]) for name in study.pair.networks}
+    (before, after), (still_before, still_after) = hit[study.baseline], hit[study.subject]
+    return str(int((before & ~after & still_before & still_after).argmax()))
+
+
 def code(state: State, settings: Settings) -> str:
     """Python that draws the figure of a state again."""
     given = {name: value for name, value in settings.literals.items() if value != Settings().literals[name]}

@@ -60,9 +60,10 @@ class State:
         for name, level in given.items():
             if name not in known:
                 raise unknown("distortion", name, known)
-            most = BEYOND * max(known[name].stops + known[name].levels)
-            if not 0 <= level <= most:
-                raise ValueError(f"{name} is {level:g}; it must be between 0 and {most:g}")
+            stops = known[name].stops + known[name].levels
+            least, most = BEYOND * min(0.0, *stops), BEYOND * max(stops)
+            if not least <= level <= most:
+                raise ValueError(f"{name} is {level:g}; it must be between {least:g} and {most:g}")
         kept = tuple((name, given[name]) for name, row in known.items() if name in given and given[name] != row.original)
         object.__setattr__(self, "levels", kept)
         saliency.check_scale(self.scale)

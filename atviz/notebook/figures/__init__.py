@@ -1,6 +1,16 @@
 """Figures: a function each, from rows or images to a matplotlib figure. Nothing is measured here."""
 
-from .bars import accuracy_bars, accuracy_intervals, bias_curve, difference_bars, instrument_panels, likeness_points, matrices, score_boxes
+from .bars import (
+    accuracy_bars,
+    accuracy_intervals,
+    bias_curve,
+    difference_bars,
+    instrument_panels,
+    likeness_points,
+    matrices,
+    reading_points,
+    score_boxes,
+)
 from .curves import band_lines, cascade_curves, centroid_curves, distortion_curves, learning_curves, signed_areas, training_curves
 from .grids import feature_sheet, filter_sheet, image_grid, saliency_grid, signed_grid
 from .probabilities import exploration, likeliest, probability_strip
@@ -9,6 +19,6 @@ from .style import MARK, look, rendered, words
 __all__ = [
     "MARK", "accuracy_bars", "accuracy_intervals", "band_lines", "bias_curve", "cascade_curves", "centroid_curves", "difference_bars",
     "distortion_curves", "exploration", "feature_sheet", "filter_sheet", "image_grid", "instrument_panels", "learning_curves", "likeliest",
-    "likeness_points", "look", "matrices", "probability_strip", "rendered", "saliency_grid", "score_boxes", "signed_areas", "signed_grid",
+    "likeness_points", "look", "matrices", "probability_strip", "reading_points", "rendered", "saliency_grid", "score_boxes", "signed_areas", "signed_grid",
     "training_curves", "words",
 ]  # fmt: skip

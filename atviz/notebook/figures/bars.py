@@ -132,6 +132,27 @@ def matrices(values: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
 
 
 @styled
+def reading_points(rows: pd.DataFrame, *, at: str, xlabel: str, titles: Mapping[str, str], labels: str = "") -> Figure:
+    """Accuracy on correct of each network with its interval against another share, ``at``, a panel for each distortion (name → title).
+
+    Rows as `evidence.table`, and ``at``. ``labels``: the column whose values are written above the points, such as ``level``.
+    """
+    rows = percent(rows.assign(value=rows.acc_on_correct, at=rows[at] * 100))
+    figure = networks(
+        (4.4 * len(titles) + 0.8, 3.7), rows, "at", so.Range(linewidth=1), POINT, facet={"col": "distortion", "order": list(titles)},
+        share={"x": False, "y": True}, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 108), xlabel=xlabel,
+    )  # fmt: skip
+    for ax, (name, title) in zip(figure.axes, titles.items(), strict=True):
+        ax.set_title(title)
+        for value, here in rows[rows.distortion == name].groupby("at") if labels else ():
+            word = ", ".join(f"{level:g}" for level in dict.fromkeys(here[labels]))
+            ax.annotate(
+                word, (value, here.ci_high.max()), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8, color="#666666"
+            )
+    return figure
+
+
+@styled
 def bias_curve(rows: pd.DataFrame, seeds: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
     """Shape bias against eps with its band. Rows: ``eps``, ``shape_bias``, ``ci_low``, ``ci_high`` (shares).
 

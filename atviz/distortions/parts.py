@@ -1,0 +1,79 @@
+"""What a distortion does besides its purpose, alone: another explanation for an accuracy can be measured with it.
+
+``x`` are the original images and ``distorted`` the distorted ones, both (N, C, H, W). Nothing is clipped to [0, 1]. Mean and standard
+deviation are those of each channel of each image over its pixels. Each function raises a ValueError for shapes that differ.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..models import check_images
+from .adain import adain, moments
+
+
+def brightness_alone(x: Tensor, distorted: Tensor) -> Tensor:
+    """x + (mean(distorted) − mean(x)): the original with the brightness of the distorted image, and nothing else of it.
+
+    >>> import torch
+    >>> x = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
+    >>> brightness_alone(x, torch.full_like(x, 0.5)).flatten()
+    tensor([0.2500, 0.7500])
+    """
+    a, b = _pair(x, distorted)
+    return (a + (moments(b)[0] - moments(a)[0])).to(x.dtype)
+
+
+def contrast_alone(x: Tensor, distorted: Tensor) -> Tensor:
+    """(x − mean(x)) · std(distorted)/std(x) + mean(distorted): the original with brightness and contrast of the distorted image.
+
+    A channel of ``x`` that is constant, up to rounding, becomes mean(distorted). The contrast is never negative: colors that the
+    distortion reverses are not reversed here.
+
+    >>> import torch
+    >>> x = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
+    >>> contrast_alone(x, torch.tensor([1.0, 0.75]).view(1, 1, 1, 2)).flatten()
+    tensor([0.7500, 1.0000])
+    """
+    a, b = _pair(x, distorted)
+    return adain(a, *moments(b)).to(x.dtype)
+
+
+def within_ball(x: Tensor, distorted: Tensor, eps: float) -> Tensor:
+    """x + clip(distorted − x, −eps, eps): the distortion, cut to the L∞ ball of a training; ``eps`` in the units of pixels.
+
+    Raises:
+        ValueError: an eps that is negative or NaN.
+    """
+    _pair(x, distorted)
+    _check_eps(eps)
+    return distorted.clamp(x - eps, x + eps)  # the same, but without rounding inside the ball
+
+
+def moved(x: Tensor, distorted: Tensor, eps: float) -> Tensor:
+    """Share of each image's values (channels × pixels) that differ from the original by more than ``eps``: (N,), in [0, 1].
+
+    A difference of eps + 1e-6 is not more: rounding must not count.
+
+    Raises:
+        ValueError: an eps that is negative or NaN.
+    """
+    a, b = _pair(x, distorted)
+    _check_eps(eps)
+    return ((b - a).abs() > eps + 1e-6).flatten(1).float().mean(1)
+
+
+def _pair(x: Tensor, distorted: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, at least in fp32."""
+    for images in (x, distorted):
+        check_images(images)
+    if x.shape != distorted.shape:
+        raise ValueError(f"x is {tuple(x.shape)}, but distorted is {tuple(distorted.shape)}; their shapes must be equal")
+    exact = torch.promote_types(torch.promote_types(x.dtype, distorted.dtype), torch.float32)
+    return x.to(exact), distorted.to(exact)
+
+
+def _check_eps(eps: float) -> None:
+    if not eps >= 0:
+        raise ValueError(f"eps is {eps}; it must be at least 0, in the units of pixels")
