@@ -18,12 +18,13 @@ from .report import cells, once, read_findings
 PAGES = ("README.md", "checkpoints/README.md", "notebooks/README.md", "notebooks/controls.md")
 # figure in notebooks/figures -> source in results
 FIGURES = {
-    "saliency": "quick-fashion/figures/02_saliency_1-figure-10", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
+    "saliency": "quick-fashion/figures/02_saliency_1-figure-9", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
     "controls": "quick-fashion/figures/00_controls_3-instruments", "filters": "quick-fashion/figures/07_filters_2-figure-6",
     "layers": "quick-fashion/figures/08_layers_4-features", "sanity": "quick-fashion/figures/09_sanity_6-pairs",
-    "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-10",
+    "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-9",
     "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5", "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
-    "zoo-similarity": "zoo-fashion/figures/02_saliency_8-similarity", "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-10",
+    "zoo-similarity": "zoo-fashion/figures/02_saliency_9-similarity", "zoo-invariance": "zoo-fashion/figures/04_saturate_5-invariance",
+    "brightness": "quick-fashion/figures/06_fourier_9-brightness", "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-9",
     "cifar-saturation": "zoo-cifar10/figures/04_saturate_2-figure-5", "cifar-centroids": "zoo-cifar10/figures/08_layers_5-centroids",
     "explore": "browser/lab-light",
 }  # fmt: skip

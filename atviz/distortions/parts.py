@@ -1,7 +1,9 @@
 """What a distortion does besides its purpose, alone: another explanation for an accuracy can be measured with it.
 
 ``x`` are the original images and ``distorted`` the distorted ones, both (N, C, H, W). Nothing is clipped to [0, 1]. Mean and standard
-deviation are those of each channel of each image over its pixels. Each function raises a ValueError for shapes that differ.
+deviation are those of each channel of each image, over the pixels that the distortion changes by more than `UNTOUCHED`. The others stay as
+they are: a change of black ground, which the distortion leaves black, would be an explanation of its own. Each function raises a ValueError
+for shapes that differ.
 """
 
 from __future__ import annotations
@@ -10,26 +12,28 @@ import torch
 from torch import Tensor
 
 from ..models import check_images
-from .adain import adain, moments
+
+UNTOUCHED = 0.5 / 255  # a change that rounding to bytes would remove
 
 
 def brightness_alone(x: Tensor, distorted: Tensor) -> Tensor:
-    """x + (mean(distorted) − mean(x)): the original with the brightness of the distorted image, and nothing else of it.
+    """x + (mean(distorted) − mean(x)) where the distortion changes x: the original with no more than the distortion's change of brightness.
 
     >>> import torch
-    >>> x = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
-    >>> brightness_alone(x, torch.full_like(x, 0.5)).flatten()
-    tensor([0.2500, 0.7500])
+    >>> x = torch.tensor([0.0, 0.5, 0.7]).view(1, 1, 1, 3)
+    >>> brightness_alone(x, torch.tensor([0.0, 0.75, 0.75]).view(1, 1, 1, 3)).flatten()
+    tensor([0.0000, 0.6500, 0.8500])
     """
     a, b = _pair(x, distorted)
-    return (a + (moments(b)[0] - moments(a)[0])).to(x.dtype)
+    touched = _touched(a, b)
+    return (a + touched * (_mean(b, touched) - _mean(a, touched))).to(x.dtype)
 
 
 def contrast_alone(x: Tensor, distorted: Tensor) -> Tensor:
-    """(x − mean(x)) · std(distorted)/std(x) + mean(distorted): the original with brightness and contrast of the distorted image.
+    """(x − mean(x)) · std(distorted)/std(x) + mean(distorted) where the distortion changes x: its change of brightness and contrast.
 
-    A channel of ``x`` that is constant, up to rounding, becomes mean(distorted). The contrast is never negative: colors that the
-    distortion reverses are not reversed here.
+    Changed pixels of one value, up to rounding, become mean(distorted). The contrast is never negative: colors that the distortion
+    reverses are not reversed here.
 
     >>> import torch
     >>> x = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
@@ -37,7 +41,11 @@ def contrast_alone(x: Tensor, distorted: Tensor) -> Tensor:
     tensor([0.7500, 1.0000])
     """
     a, b = _pair(x, distorted)
-    return adain(a, *moments(b)).to(x.dtype)
+    touched = _touched(a, b)
+    centered, other = a - _mean(a, touched), b - _mean(b, touched)
+    own, wanted = (_mean(values.square(), touched).sqrt() for values in (centered, other))
+    found = centered * torch.where(own > 1e-5, wanted / own.clamp(min=1e-30), 0) + _mean(b, touched)
+    return torch.where(touched, found, a).to(x.dtype)
 
 
 def within_ball(x: Tensor, distorted: Tensor, eps: float) -> Tensor:
@@ -72,6 +80,16 @@ def _pair(x: Tensor, distorted: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"x is {tuple(x.shape)}, but distorted is {tuple(distorted.shape)}; their shapes must be equal")
     exact = torch.promote_types(torch.promote_types(x.dtype, distorted.dtype), torch.float32)
     return x.to(exact), distorted.to(exact)
+
+
+def _touched(a: Tensor, b: Tensor) -> Tensor:
+    """Which values the distortion changes, (N, C, H, W) bool."""
+    return (b - a).abs() > UNTOUCHED
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """The mean over those pixels of each channel, (N, C, 1, 1); 0 where there are none."""
+    return (values * where).sum((2, 3), keepdim=True) / where.sum((2, 3), keepdim=True).clamp(min=1)
 
 
 def _check_eps(eps: float) -> None:

@@ -168,7 +168,7 @@ def _untrained(study: Study, row: Instrument, claim: Claim) -> Rival:
 def by_method(study: Study, number: str, methods: Sequence[str] = PIXELWISE) -> dict[str, tuple[float, float, float]]:
     """The difference of a map's number, subject minus baseline, with its 95 % interval, by each saliency method, on the first
     `METHOD_IMAGES` of the saliency images. A method that refuses one of the networks is left out."""
-    pair, found = replace(study.pair, saliency_limit=METHOD_IMAGES), {}
+    pair, found = replace(study.pair, saliency_limit=min(METHOD_IMAGES, study.scale.saliency_images)), {}
     for method in methods:
         try:
             scores = pair.saliency_scores(method)[number]

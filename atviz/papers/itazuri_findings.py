@@ -26,9 +26,9 @@ from ..evidence import (
     over_seeds,
     unpaired_difference,
 )
+from ..evidence.transferred import PAIRS
 
 LOW_RESOLUTION = 64  # pixels a side, at most
-TEST_PAIRS = ("STD+STD", "ADV+ADV")
 
 CLAIMS = {
     claim.measure: claim
@@ -118,7 +118,7 @@ def transfer_findings(found: Transferred, side: int, target: str) -> list[Findin
     ``side`` is that of the images, in pixels. Above `LOW_RESOLUTION` the paper expects the normal network to be more accurate.
     """
     better, images = found.better_pair, f"fine-tuned on {target}, 10_ensemble_transfer"
-    others = np.mean([found.outcomes[pair].mean(0) for pair in TEST_PAIRS], axis=0)
+    others = np.mean([found.outcomes[pair].mean(0) for pair in PAIRS], axis=0)
     to_mean = mean_interval(found.outcomes["STD+ADV"].mean(0) - others)
     seeds = Rival.unmeasured("seeds", "two backbones of each kind take turns in the runs")
     values = found.accuracy(better), None, found.accuracy("STD+ADV")
@@ -136,7 +136,7 @@ def transfer_findings(found: Transferred, side: int, target: str) -> list[Findin
 
 
 def _unfinished(found: Transferred) -> Rival:
-    """How much more ADV gained than STD in the last quarter of the epochs, with the sign of what is still to come taken away."""
+    """How much more STD gained than ADV in the last quarter of the epochs: a longer training may take about as much from ADV's lead."""
     curves = found.bands.pivot_table(index="epoch", columns="model", values="value")
     if len(curves) < 4:
         return Rival.unmeasured("unfinished", "there are fewer than four epochs")

@@ -81,7 +81,7 @@ def _share(name: str, kind: str, hit: Mapping[str, np.ndarray], study: Study, su
 
 
 def _unfinished(study: Study) -> Rival:
-    """What the subject gained in the last quarter of its epochs: a training that goes on would close about as much."""
+    """The accuracy that the subject gained in the last quarter of its epochs, with a minus: a longer training may close about as much."""
     gained = [row["clean"] for row in study.networks.subject.card.get("history", [])]
     if len(gained) < 4:
         return Rival.unmeasured("unfinished", "the model card has no four epochs")
@@ -175,7 +175,7 @@ def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | N
     wanted = [v for v in dict.fromkeys([claim.level, *levels]) if v > origin]
     results = study.outcomes({distortion: wanted})
     read = {
-        v: np.array([(results.distorted[n, distortion, v] & results.clean[n]).sum() / results.clean[n].sum() for n in names])
+        v: np.array([(results.distorted[n, distortion, v] & results.clean[n]).sum() / max(1, results.clean[n].sum()) for n in names])
         for v in map(float, wanted)
     }
     ranked = {v: rank_interval(np.array([robust[n] for n in names]), values) for v, values in read.items()}
@@ -192,9 +192,9 @@ def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | N
 
 
 def spatial_finding(study: Study) -> Finding | None:
-    """The finding on the distance of the spatially trained network's maps; None without a ``spatial`` network."""
+    """The finding on the distance of the spatially trained network's maps; None without a ``spatial`` network beside the subject."""
     claim, names = CLAIMS["spatial_distance"], list(study.networks)
-    if "spatial" not in names:
+    if "spatial" not in names or study.subject == "spatial":
         return None
 
     def difference(method: str, likeness: str, name: str = "spatial") -> tuple[np.ndarray, np.ndarray]:

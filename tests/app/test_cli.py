@@ -108,8 +108,7 @@ def test_evaluate_takes_the_instruments_own_levels(of_trained):
 def test_evaluate_refuses_images_that_the_network_was_not_trained_for(of_trained):
     done = runner.invoke(app, ["evaluate", str(of_trained), "--distortion", "saturate", "--levels", "2", "--dataset", "shapetex"])
     assert done.exit_code == 2
-    assert "have 3 channels and 8 classes, disc the first" in done.output
-    assert "trained on fashion, with 1 channels and 10 classes" in done.output
+    assert "shapetex has 8 classes and the network 10, and class 0 is 'disc' in shapetex and 'T-shirt' for the network" in done.output
 
 
 def test_every_instrument_is_listed_with_its_levels():

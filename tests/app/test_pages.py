@@ -22,7 +22,7 @@ def test_pages_are_filled_from_the_findings_and_keep_what_was_not_run(smoke_run,
     page.write_text("".join(f"a\n<!-- {m} -->\n{'kept' if 'absent' in m else 'old'}\n<!-- end -->\n" for m in marks))
     pages.fill(page, smoke_run.parent)
     text = page.read_text()
-    assert text.count("kept") == 3 and text.count("<!-- end -->") == 8
+    assert text.count("\nkept\n") == 3 and text.count("<!-- end -->") == 8
     own, others = (text[text.index(f"<!-- {kind}: smoke -->") :].partition("<!-- end -->")[0] for kind in ("findings", "others"))
     assert "drawn" not in own and "fine-tuned" not in own
     assert "| drawn images, 00_controls |" in others and "fine-tuned on fashion-even" in others

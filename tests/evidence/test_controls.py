@@ -51,7 +51,10 @@ def test_every_instrument_is_read_on_every_network(small_grid, tmp_path):
     assert sum(regions.values()) == pytest.approx(np.ones(40))
     assert mine.value["edge"] == pytest.approx(regions["edge"][:8].mean())
     x = agree.images.x[:8] / 255
-    for prefix, maps in (("", saliency.smooth_grad(n.model, x, agree.images.y[:8], n=50)), ("grad_", saliency.grad(n.model, x, agree.images.y[:8]))):
+    for prefix, maps in (
+        ("", saliency.smooth_grad(n.model, x, agree.images.y[:8], n=50)),
+        ("grad_", saliency.grad(n.model, x, agree.images.y[:8])),
+    ):
         numbers = map_numbers(maps, x=x, mask=agree.mask[:8])
         assert numbers.keys() == {"sparsity", "edges", "coarse", "edge", "inside"}
         for name, values in numbers.items():

@@ -208,7 +208,11 @@ def test_a_claim_is_of_its_instrument_at_its_level():
 def test_the_sliders_are_the_distortions_that_have_levels_in_the_order_of_the_rows():
     names = [i.name for i in sliders()]
     assert names == [i.name for i in INSTRUMENTS if i.reads == ACCURACY and i.levels]
-    assert names[:4] == ["stylize", "saturate", "brightness", "gaussian_blur"] and "high_pass_dark" not in names and "low_pass_code" not in names
+    assert (
+        names[:4] == ["stylize", "saturate", "brightness", "gaussian_blur"]
+        and "high_pass_dark" not in names
+        and "low_pass_code" not in names
+    )
 
 
 def test_the_key_of_an_instrument_names_its_level_unless_it_has_none():

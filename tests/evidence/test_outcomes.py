@@ -192,7 +192,9 @@ def test_a_second_sweep_computes_nothing(tmp_path, trained, other, images, count
     again = Store(tmp_path)
     pd.testing.assert_frame_equal(sweep(counted, images, FIXED | DRAWN, store=again), first)
     assert (again.computed, again.read) == (0, 16)
-    assert {name: model.seen for name, model in counted.items()} == {name: n + 1 for name, n in seen.items()}  # one image, to see that it fits
+    assert {name: model.seen for name, model in counted.items()} == {
+        name: n + 1 for name, n in seen.items()
+    }  # one image, to see that it fits
 
 
 def test_stored_cells_are_keyed_by_what_they_depend_on(tmp_path, trained, images):

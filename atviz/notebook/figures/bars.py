@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import seaborn.objects as so
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -140,16 +141,29 @@ def reading_points(rows: pd.DataFrame, *, at: str, xlabel: str, titles: Mapping[
     rows = percent(rows.assign(value=rows.acc_on_correct, at=rows[at] * 100))
     figure = networks(
         (4.4 * len(titles) + 0.8, 3.7), rows, "at", so.Range(linewidth=1), POINT, facet={"col": "distortion", "order": list(titles)},
-        share={"x": False, "y": True}, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 108), xlabel=xlabel,
+        share={"x": False, "y": True}, ylabel="accuracy on correctly\nclassified images (%)", ylim=(0, 135 if labels else 104), xlabel=xlabel,
+        yticks=range(0, 101, 20),
     )  # fmt: skip
     for ax, (name, title) in zip(figure.axes, titles.items(), strict=True):
         ax.set_title(title)
-        for value, here in rows[rows.distortion == name].groupby("at") if labels else ():
-            word = ", ".join(f"{level:g}" for level in dict.fromkeys(here[labels]))
-            ax.annotate(
-                word, (value, here.ci_high.max()), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8, color="#666666"
-            )
+        if labels:
+            _stacked(ax, rows[rows.distortion == name], labels)
     return figure
+
+
+def _stacked(ax: Axes, rows: pd.DataFrame, labels: str) -> None:
+    """The values of a column above the points; words that would run into each other stand one above the other."""
+    last, step, top, width = float("-inf"), 0, 0.0, float(np.ptp(rows["at"]))
+    for value in sorted(rows["at"].unique()):
+        here = rows[rows["at"] == value]
+        near = value - last < 0.08 * width
+        step, top = (step + 1, max(top, here.ci_high.max())) if near else (0, here.ci_high.max())
+        last, word = value, ", ".join(f"{level:g}" for level in dict.fromkeys(here[labels]))
+        line: dict[str, Any] = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6, "shrinkB": 3}
+        place: dict[str, Any] = {"xytext": (0, 4 + 9 * step), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "#666666"}
+        if step:
+            place["arrowprops"] = line
+        ax.annotate(word, (value, top), **place)
 
 
 @styled

@@ -58,6 +58,8 @@ def test_the_opening_image_is_one_on_which_the_networks_part(study):
     number = int(explore.parting(study, "saturate", 64.0))
     found = study.outcomes({"saturate": [64.0]})
     hit = {name: (found.clean[name], found.distorted[name, "saturate", 64.0]) for name in (study.baseline, study.subject)}
-    parted = [i for i in range(len(study.images)) if [*(h[i] for h in hit[study.baseline]), *(h[i] for h in hit[study.subject])] == [1, 0, 1, 1]]
+    parted = [
+        i for i in range(len(study.images)) if [*(h[i] for h in hit[study.baseline]), *(h[i] for h in hit[study.subject])] == [1, 0, 1, 1]
+    ]
     assert number == (parted[0] if parted else 0)
     assert explore.parting(study, "saturate", 2.0) == "0"  # nothing changes there, and they part on no image

@@ -57,7 +57,9 @@ def test_distortions_come_in_the_order_of_the_sliders(study, one):
     assert list(levels) == [name for name in explore.rows() if name in levels]
     found = explore.explore(study, State(image="7", style="3", levels=levels)).shown
     want = distortions.saturate(study.stylizer.paint(x, torch.tensor([3]), alpha=0.5), 8.0)
-    want = distortions.high_pass(distortions.low_pass(distortions.median_filter(distortions.gaussian_blur(want, 1.0)), 6.0), 1.0, keep_mean=True)
+    want = distortions.high_pass(
+        distortions.low_pass(distortions.median_filter(distortions.gaussian_blur(want, 1.0)), 6.0), 1.0, keep_mean=True
+    )
     for random, level in ((partial(distortions.random_modes, keep_mean=True), 0.1), (distortions.patch_shuffle, 2)):
         # the eighth image of a sweep, whose random numbers come after those of seven others
         want = random(want.expand(8, -1, -1, -1), level, generator=torch.Generator().manual_seed(0))[7:]
