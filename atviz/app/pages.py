@@ -11,7 +11,6 @@ from typing import Any
 
 from .. import home
 from ..evidence import controls, findings, reliability
-from ..evidence.instruments import key
 from ..papers import readable
 from .report import cells, once, read_findings
 
@@ -81,13 +80,13 @@ def _line(cells: Iterable[Any]) -> str:
 
 
 def _headlines(folder: Path) -> list[str]:
-    found = {key(row["measure"], row["level"]): cells(row) for row in _rows(folder)}
+    found = {c["key"]: c for c in once(cells(row) for row in _rows(folder))}
     named = [(HEADLINES[name], found[name]) for name in HEADLINES if name in found]
     if not named:
         return []
     header = ["what", "normal", "adversarial", "difference [95 %]", "verdict"]
     rows = [
-        [label, c["normal"], c["adversarial"], c["difference"], _judged(c["judged"], c["caution"].partition(":")[0])] for label, c in named
+        [label, c["normal"], c["adversarial"], c["difference"], _judged(c["brief"], c["caution"].partition(":")[0])] for label, c in named
     ]
     return [_line(line) for line in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
 

@@ -58,8 +58,11 @@ def read_findings(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Without the findings that an earlier notebook has already."""
-    return list({tuple(finding.items()): finding for finding in findings}.values())
+    """The first finding of each claim: a later notebook may measure it again, at fewer levels."""
+    found: dict[str, dict[str, str]] = {}
+    for finding in findings:
+        found.setdefault(finding["key"], finding)
+    return list(found.values())
 
 
 def cells(row: dict[str, Any]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """What a distortion does besides its purpose, alone: another explanation for an accuracy can be measured with it.
 
-``x`` are the original images and ``distorted`` the distorted ones, both (N, C, H, W). Nothing is clipped to [0, 1]. Mean and standard
-deviation are those of each channel of each image, over the pixels that the distortion changes by more than `UNTOUCHED`. The others stay as
-they are: a change of black ground, which the distortion leaves black, would be an explanation of its own. Each function raises a ValueError
-for shapes that differ.
+``x`` are the original images and ``distorted`` the distorted ones, both (N, C, H, W). A part must not bring in what the distortion does
+not do. Pixels that the distortion changes by no more than `UNTOUCHED` therefore stay as they are, such as black ground that is left black, and values
+are cut to the range that the two images have. Mean and standard deviation are those of each channel of each image, over the changed pixels, before
+that cut. Each function raises a ValueError for shapes that differ.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def brightness_alone(x: Tensor, distorted: Tensor) -> Tensor:
     >>> import torch
     >>> x = torch.tensor([0.0, 0.5, 0.7]).view(1, 1, 1, 3)
     >>> brightness_alone(x, torch.tensor([0.0, 0.75, 0.75]).view(1, 1, 1, 3)).flatten()
-    tensor([0.0000, 0.6500, 0.8500])
+    tensor([0.0000, 0.6500, 0.7500])
     """
     a, b = _pair(x, distorted)
     touched = _touched(a, b)
-    return (a + touched * (_mean(b, touched) - _mean(a, touched))).to(x.dtype)
+    return _cut(a + touched * (_mean(b, touched) - _mean(a, touched)), a, b).to(x.dtype)
 
 
 def contrast_alone(x: Tensor, distorted: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def contrast_alone(x: Tensor, distorted: Tensor) -> Tensor:
     centered, other = a - _mean(a, touched), b - _mean(b, touched)
     own, wanted = (_mean(values.square(), touched).sqrt() for values in (centered, other))
     found = centered * torch.where(own > 1e-5, wanted / own.clamp(min=1e-30), 0) + _mean(b, touched)
-    return torch.where(touched, found, a).to(x.dtype)
+    return _cut(torch.where(touched, found, a), a, b).to(x.dtype)
 
 
 def within_ball(x: Tensor, distorted: Tensor, eps: float) -> Tensor:
@@ -85,6 +85,13 @@ def _pair(x: Tensor, distorted: Tensor) -> tuple[Tensor, Tensor]:
 def _touched(a: Tensor, b: Tensor) -> Tensor:
     """Which values the distortion changes, (N, C, H, W) bool."""
     return (b - a).abs() > UNTOUCHED
+
+
+def _cut(values: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The values within the range of each two images."""
+    both = torch.cat([a, b], 1).flatten(1)
+    low, high = (bound[:, None, None, None] for bound in both.aminmax(dim=1))
+    return torch.minimum(torch.maximum(values, low), high)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ ON_CORRECT, TOP1, DROP, MEAN = "accuracy on correct", "top-1 accuracy", "drop of
 
 # what else would give the same number -> the measurement that tells
 RIVALS = {
-    "brightness": "brightness alone: each image with no more than the brightness that the distortion gives it",
-    "contrast": "brightness and contrast alone: each image with no more than the mean and the standard deviation that the distortion gives it",
+    "brightness": "brightness alone: the pixels that the distortion changes get its mean change, and nothing else",
+    "contrast": "brightness and contrast alone: these pixels get its mean and its standard deviation, and nothing else",
     "ball": "the part inside the training ball: the distortion, cut to changes of at most ε, which adversarial training has practiced",
     "underfit": "accuracy level alone: the underfit network, which is as accurate as the subject without adversarial training",
     "guessing": "guessing: each network's predictions, exchanged between the images at random",
@@ -24,14 +24,14 @@ RIVALS = {
     "methods": "choice of the saliency method: the finding by every method whose maps have a value for each pixel",
     "blank ground": "without the blank ground: pixels around which the image is constant are left out",
     "untrained": "architecture alone: the same network with random weights",
-    "unfinished": "unfinished training: what the last quarter of the epochs took from the difference, with the sign of the difference that is left",
+    "unfinished": "unfinished training: the accuracy gained in the last quarter of the epochs, counted as if it were still to come",
     "noise": "noise of the same size: uniform random noise of ±ε in place of the attack",
     "hidden gradient": "with the baseline's gradient: the subject is attacked through the baseline, whose gradient it cannot hide",
     "batch norm": "with batch norm: the effective filter, with the scale that the following layer gives it",
     "signs": "by the signed values: the rank correlation of the values themselves, not of their magnitudes",
     "chosen pair": "against the mean of both pairs: the better pair was chosen by the same numbers",
     "clean accuracy": "loss of clean accuracy: the networks ranked by it, in place of their robustness",
-    "larger cue": "with a silhouette as faint as the texture: its step of color, otherwise the larger cue, made as small",
+    "larger cue": "with a silhouette as faint as the texture: the step of color, otherwise the larger cue, is made as small",
     "seeds": "one seed: the finding with every network trained again from other seeds",
 }
 

@@ -62,30 +62,39 @@ class Finding:
 
     @property
     def doubts(self) -> list[str]:
-        """The rivals that weaken the verdict, in words: those that give more than half of the difference, and choices that change the verdict."""
+        """The rivals that weaken the verdict, in words: those that give more than half of the difference, the strongest first, and then
+        choices that change the verdict."""
         if self.verdict == "inconclusive" or (self.claim.expected in ("equal", "not lower") and self.verdict == "agrees"):
             return []
-        found, whole = [], signed(self.difference, percent=self.percent)
-        for rival in self.rivals:
-            number = rival.number(percent=self.percent) if rival.value is not None else ""
-            if rival.explained(self.difference) > 0.5:
-                found.append(f"{rival.words} gives {signed(rival.value or 0, percent=self.percent)} of {whole}")
-            elif rival.kind == "instead" and rival.ci_low is not None and rival.ci_high is not None:
-                if verdict_of(self.claim, rival.ci_low, rival.ci_high) != self.verdict:
-                    found.append(f"{rival.words} it is {number}")
-            elif rival.kind == "seeds" and rival.ci_low is not None and rival.ci_high is not None:
-                if verdict_of(self.claim, rival.ci_low, rival.ci_high) != self.verdict:
-                    found.append(f"over {rival.of} seeds it is {number}")
-            elif rival.kind == "count" and 2 * rival.agree < rival.of:
-                found.append(f"{rival.words}: the same at only {rival.agree} of {rival.of}")
-            elif rival.name == "guessing" and rival.note:
-                found.append(rival.note)
-        return found
+        strongest = sorted(self.rivals, key=lambda rival: -rival.explained(self.difference))
+        return [words for rival in strongest if (words := self._doubt(rival))]
+
+    def _doubt(self, rival: Rival) -> str:
+        """What a rival takes from the verdict, in words; "" for nothing."""
+        if rival.explained(self.difference) > 0.5:
+            verb = "give" if " and " in rival.words else "gives"
+            value, whole = (signed(number, percent=self.percent) for number in (rival.value or 0.0, self.difference))
+            return f"{rival.words} {verb} {value} of {whole}"
+        if rival.kind in ("instead", "seeds") and rival.ci_low is not None and rival.ci_high is not None:
+            what = f"over {rival.of} seeds" if rival.kind == "seeds" else rival.words
+            other = verdict_of(self.claim, rival.ci_low, rival.ci_high)
+            return f"{what} it is {rival.number(percent=self.percent)}" if other != self.verdict else ""
+        if rival.kind == "count" and 2 * rival.agree < rival.of:
+            return f"{rival.words}: the same at only {rival.agree} of {rival.of}"
+        return rival.note if rival.name == "guessing" else ""
 
     @property
     def judged(self) -> str:
         """The verdict, and after "but" what weakens it."""
         return f"{self.verdict}, but {' and '.join(self.doubts)}" if self.doubts else self.verdict
+
+    @property
+    def brief(self) -> str:
+        """The verdict, and after "but" the strongest of what weakens it, and how many more there are."""
+        if not self.doubts:
+            return self.verdict
+        more = f" (and {len(self.doubts) - 1} more)" if len(self.doubts) > 1 else ""
+        return f"{self.verdict}, but {self.doubts[0]}{more}"
 
     @property
     def caution(self) -> str:
@@ -139,9 +148,10 @@ class Finding:
             "what": claim.label, "n": f"{self.n:,}" + (f" {self.unit}" if self.unit != "images" else ""), "normal": self._value(self.normal, 0),
             "underfit": "–" if self.underfit is None else self._value(self.underfit), "adversarial": self._value(self.adversarial, 1),
             "difference": self.interval, "paper": f"{claim.expected}{tolerance} ({claim.paper}, {claim.source})", "verdict": self.verdict,
-            "judged": self.judged, "doubts": " and ".join(self.doubts), "rivals": "; ".join(rival.text(percent=self.percent) for rival in self.rivals),
+            "judged": self.judged, "brief": self.brief, "doubts": " and ".join(self.doubts),
+            "rivals": "; ".join(rival.text(percent=self.percent) for rival in self.rivals),
             "caution": self.caution,
-            "images": self.images,
+            "images": self.images, "key": key(claim.measure, claim.level),
         }  # fmt: skip
 
 

@@ -48,8 +48,8 @@ def test_images_that_do_not_fit_are_refused(images, function):
 @given(by=st.floats(-1, 1))
 def test_a_shift_is_brightness_alone(images, by):
     x = images(3, 3, 8, 8, dtype=torch.float64)
-    torch.testing.assert_close(brightness_alone(x, shift(x, by)), shift(x, by))
-    torch.testing.assert_close(contrast_alone(x, shift(x, by)), shift(x, by))
+    for function in (brightness_alone, contrast_alone):
+        torch.testing.assert_close(function(x, shift(x, by)), shift(x, by), atol=2e-3, rtol=0)  # what hardly changes, stays
 
 
 @given(slope=st.floats(0, 3), offset=st.floats(-1, 1))
@@ -61,7 +61,7 @@ def test_an_affine_change_is_brightness_and_contrast_alone(images, slope, offset
 def test_each_channel_has_its_own_brightness_and_contrast(images):
     x, distorted = images(4, dtype=torch.float64), saturate(images(4, seed=1, dtype=torch.float64), 8)
     bright, contrasted = brightness_alone(x, distorted), contrast_alone(x, distorted)
-    near = {"atol": 1e-3, "rtol": 0}  # a few pixels are hardly changed, and stay
+    near = {"atol": 6e-2, "rtol": 0}  # a few pixels are hardly changed, and stay; a few are cut to the range
     torch.testing.assert_close(moments(bright), (moments(distorted)[0], moments(x)[1]), **near)
     torch.testing.assert_close(moments(contrasted), moments(distorted), **near)
     assert not torch.allclose(bright, contrasted, atol=1e-2)
@@ -84,7 +84,7 @@ def test_ground_that_the_distortion_leaves_alone_stays_as_it_is(images, function
     x[..., :4] = 0  # black ground, which saturating leaves black
     found = function(x, saturate(x, 8))
     assert (found[..., :4] == 0).all() and not torch.allclose(found[..., 4:], x[..., 4:], atol=1e-2)
-    torch.testing.assert_close(moments(found[..., 4:])[0], moments(saturate(x, 8)[..., 4:])[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(moments(found[..., 4:])[0], moments(saturate(x, 8)[..., 4:])[0], atol=0.04, rtol=0)  # a few are cut
 
 
 def test_a_reversal_is_no_contrast(images):
@@ -92,10 +92,13 @@ def test_a_reversal_is_no_contrast(images):
     torch.testing.assert_close(contrast_alone(x, reverse(x, mean=[0.5] * 3)), brightness_alone(x, reverse(x, mean=[0.5] * 3)))
 
 
-def test_nothing_is_clipped(images):
+def test_values_leave_the_range_only_where_the_distortion_does(images):
     x = images(2)
     assert brightness_alone(x, x + 0.5).max() > 1 and contrast_alone(x, 3 * x - 1).min() < 0
     assert within_ball(x, x - 0.5, 0.4).min() < 0
+    for function in (brightness_alone, contrast_alone):
+        found = function(x, saturate(x, 1024))  # as far from the mean as black and white, which would take a gray value beyond them
+        assert (found.amin((1, 2, 3)) >= 0).all() and (found.amax((1, 2, 3)) <= 1).all()
 
 
 @pytest.mark.parametrize("dtype", [dtype for dtype, _ in TYPES])

@@ -91,7 +91,7 @@ def test_a_finding_lacks_none_of_its_claims_rivals():
         ([Rival("decoder", "aside", 0.19, 0.18, 0.2)], "agrees"),  # taken out already
         ([Rival.unmeasured("underfit", "there is no underfit network")], "agrees"),
         ([Rival("brightness", "alone", 0.15), Rival("contrast", "alone", 0.19)],
-         "agrees, but brightness alone gives +15.0 of +20.0 and brightness and contrast alone gives +19.0 of +20.0"),
+         "agrees, but brightness and contrast alone give +19.0 of +20.0 and brightness alone gives +15.0 of +20.0"),
     ],
 )  # fmt: skip
 def test_the_verdict_says_which_rival_gives_more_than_half(rivals, judged):
@@ -99,6 +99,13 @@ def test_the_verdict_says_which_rival_gives_more_than_half(rivals, judged):
     assert found.judged == judged
     assert found.clause.count("but") == judged.count("but")
     assert found.cells()["judged"] == judged and f"| {judged} |" in findings.markdown([found])
+
+
+def test_in_brief_the_strongest_doubt_is_said_and_the_others_are_counted():
+    rivals = (Rival("brightness", "alone", 0.15), Rival("levels", "count", agree=1, of=5), Rival("contrast", "alone", 0.19))
+    assert finding(rivals=rivals).brief == "agrees, but brightness and contrast alone give +19.0 of +20.0 (and 2 more)"
+    assert finding(rivals=rivals[:1]).brief == finding(rivals=rivals[:1]).judged
+    assert finding().brief == "agrees"
 
 
 def test_where_nothing_differs_no_rival_can_explain_it():

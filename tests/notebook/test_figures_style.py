@@ -57,7 +57,8 @@ DRAWN = {
         pd.DataFrame({"level": [2.0, 4.0], "difference": [0.1, 0], "ci_low": [0.05, -0.3], "ci_high": [0.15, 0.1]}), label="level", xlabel=""
     ),
     "reading_points": lambda: figures.reading_points(
-        values(("level", 2.0, 4.0)).assign(distortion="blur", at=0.5).rename(columns={"value": "acc_on_correct"}), at="at", xlabel="share", titles={"blur": "blurred"},
+        values(("level", 2.0, 4.0)).assign(distortion="blur", at=0.5).rename(columns={"value": "acc_on_correct"}), at="at", xlabel="share",
+        titles={"blur": "blurred"},
         labels="level",
     ),
     "score_boxes": lambda: figures.score_boxes(values(("measure", "gini"), ("image", *range(5))), {"gini": "Gini"}),

@@ -160,7 +160,13 @@ def _stacked(ax: Axes, rows: pd.DataFrame, labels: str) -> None:
         step, top = (step + 1, max(top, here.ci_high.max())) if near else (0, here.ci_high.max())
         last, word = value, ", ".join(f"{level:g}" for level in dict.fromkeys(here[labels]))
         line: dict[str, Any] = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6, "shrinkB": 3}
-        place: dict[str, Any] = {"xytext": (0, 4 + 9 * step), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": "#666666"}
+        place: dict[str, Any] = {
+            "xytext": (0, 4 + 9 * step),
+            "textcoords": "offset points",
+            "ha": "center",
+            "fontsize": 8,
+            "color": "#666666",
+        }
         if step:
             place["arrowprops"] = line
         ax.annotate(word, (value, top), **place)
