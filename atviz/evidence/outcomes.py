@@ -68,8 +68,6 @@ def outcomes(
     ]
     for name, level, own in wanted:  # refuse everything before measuring anything
         (own or instruments.find(name).at(level, material=completed(instruments.find(name), images, material)))(x)
-    for model in models.values():
-        check_fits(model, images)
     y = images.y.cpu().numpy()[:, None]
     asked: dict[str, Any] = {"batch_size": batch_size, "material": material}
     clean = {m: (found[:, :topk] == y).any(1) for m, found in likeliest(models, images, store, **asked).items()}
@@ -87,7 +85,7 @@ def likeliest(
     """The `KEPT` likeliest classes of each image by each model, likeliest first: (n, KEPT), or as many as there are.
 
     Under a distortion, or under a function of one's ``own``. Each image is distorted once for all models that the store does not know,
-    batch after batch in the images' order.
+    batch after batch in the images' order. ValueError for a network that does not fit the images.
     """
     distort, known = _distortion(images, name, level, seed, own, material)
     kept = store if known is not None else None
@@ -99,6 +97,8 @@ def likeliest(
             found[m] = kept.find(key) if kept else missing.setdefault(m, [])
         except KeyError:
             found[m] = missing.setdefault(m, [])
+    for m in missing:
+        check_fits(models[m], images)  # what the store knows has been checked
     if missing:
         device = device_of(models[next(iter(missing))])
         # on a CPU 100 images are almost twice as fast as 500, whose activations leave the cache

@@ -1,6 +1,7 @@
 """Outcomes image by image, and the tables made from them: against plain loops; what the records hold, and under which key."""
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from torch import nn
 
 from atviz import models
 from atviz.data import Images
-from atviz.evidence import Store, accuracy, differences, find, outcomes, recorded, sweep, table
+from atviz.evidence import Store, accuracy, differences, find, likeliest, outcomes, recorded, sweep, table
+from atviz.models import Known
 
 COLUMNS = ["model", "distortion", "level", "n", "top1", "n_correct", "acc_on_correct", "ci_low", "ci_high"]
 FIXED = {"saturate": [0.5, 1024], "low_pass": [3], "high_pass": [4]}
@@ -192,9 +194,7 @@ def test_a_second_sweep_computes_nothing(tmp_path, trained, other, images, count
     again = Store(tmp_path)
     pd.testing.assert_frame_equal(sweep(counted, images, FIXED | DRAWN, store=again), first)
     assert (again.computed, again.read) == (0, 16)
-    assert {name: model.seen for name, model in counted.items()} == {
-        name: n + 1 for name, n in seen.items()
-    }  # one image, to see that it fits
+    assert {name: model.seen for name, model in counted.items()} == seen
 
 
 def test_stored_cells_are_keyed_by_what_they_depend_on(tmp_path, trained, images):
@@ -299,3 +299,14 @@ def test_differences_of_a_sweep(trained, other, images):
         assert row.ci_low <= row.difference <= row.ci_high
     with pytest.raises(ValueError, match="'best'.*good, bad"):
         differences(results, "best", "bad")
+
+
+def test_a_network_that_does_not_fit_the_images_is_refused(images, trained):
+    turned = Images(images.x, images.y, images.classes[::-1])
+    known = deepcopy(trained)
+    known.known = Known(list(images.classes), (1, 28, 28))
+    for wrong, model, said in [(turned, known, "class 0 is"), (images, nn.Linear(28, 10), "does not take images|answers")]:
+        with pytest.raises(ValueError, match=said):
+            sweep({"m": model}, wrong, {"saturate": [4]})
+        with pytest.raises(ValueError, match=said):
+            likeliest({"m": model}, wrong, None)

@@ -130,7 +130,7 @@ def test_guided_backprop_is_held_against_one_half():
         assert numbers(thing) == pytest.approx((column.mean() - 0.5, low, high))
     assert (found.normal, found.adversarial) == (0.5, pytest.approx(drawn[:, 0].mean()))
     assert (found.n, found.unit, found.verdict, rivals(found)["signs"].kind) == (20, "draws of weights", "agrees", "instead")
-    assert found.doubts and found.doubts[0].startswith("signs it is +")  # by the signs it is above one half
+    assert found.doubts and found.doubts[0].startswith("by the signed values it is +")
     assert it.guided_finding(drawn[:, [1, 0, 2]]).verdict == "disagrees"
 
 

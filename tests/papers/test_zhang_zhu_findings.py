@@ -162,7 +162,7 @@ def test_a_hidden_gradient_is_found_out(made_of, trained, fashion, tmp_path):
     assert (
         hidden.note == f"with its own gradient {100 * own:.1f} % survive, with the baseline's {100 * (hidden.value + robust.normal):.1f} %"
     )
-    assert any(doubt.startswith("hidden gradient it is ") for doubt in robust.doubts)
+    assert any(doubt.startswith("with the baseline's gradient it is ") for doubt in robust.doubts)
 
 
 def test_a_gradient_that_shows_fools_the_network_more_than_anothers(made_of, trained, linear, fashion, tmp_path):
@@ -249,7 +249,7 @@ def test_the_larger_cue_is_taken_away():
     rival, place = rivals(found)["larger cue"], np.arange(N)
     assert rival.kind == "instead" and numbers(rival) == paired_difference(place < 8, place < 16)
     assert rival.value == pytest.approx(-0.2) and rival.note == "at that step the subject classifies 75 % of the images whose cues agree"
-    assert found.doubts == [f"larger cue it is {rival.number(percent=True)}"]
+    assert found.doubts == [f"{rival.words} it is {rival.number(percent=True)}"]
     assert torch.equal(FAINT.mask, shapetex(N, cue="conflict", seed=1, size=SIDE).mask)  # the same images in other colors
 
 
