@@ -95,13 +95,16 @@ class Study:
 
     @property
     def eps(self) -> float:
-        """The L∞ radius of the attack, in pixel units: that of the strongest networks' training, too."""
-        return eval_eps(self.images.name)
+        """The L∞ radius of the subject's training, in pixel units; that of `attack` where it was trained otherwise."""
+        recipe = self.networks.subject.card.get("recipe", {})
+        trained = recipe.get("eps") if recipe.get("norm") == "linf" and recipe.get("attack") in ("pgd", "fgsm") else None
+        return float(trained or eval_eps(self.images.name))
 
     @property
     def attack(self) -> partial[Tensor]:
         """The attack that robustness is measured with: PGD L∞ without random start, steps of eps/4 (Zhang & Zhu 2019, Table 1)."""
-        return partial(attacks.pgd, eps=self.eps, step_size=self.eps / 4, steps=self.scale.eval_steps)
+        eps = eval_eps(self.images.name)
+        return partial(attacks.pgd, eps=eps, step_size=eps / 4, steps=self.scale.eval_steps)
 
     def robustness(self) -> dict[str, dict[str, Any]]:
         """`robust_accuracy` of each network under `attack`."""

@@ -103,7 +103,7 @@ class Noise:
 
 
 def _noise(study: Study) -> Rival:
-    found = study.pair.outcomes({"noise": {1.0: Noise(study.eps, study.seed)}})
+    found = study.pair.outcomes({"noise": {1.0: Noise(study.attack.keywords["eps"], study.seed)}})
     hit = {name: found.distorted[name, "noise", 1.0] for name in (study.baseline, study.subject)}
     return _share("noise", "alone", hit, study, study.subject)
 

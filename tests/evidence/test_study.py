@@ -58,6 +58,18 @@ def test_the_attack_is_that_of_table_1(study, fashion):
     assert cifar.attack.keywords == {"eps": 8 / 255, "step_size": 2 / 255, "steps": 2}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "eps"),
+    [({"attack": "pgd", "norm": "linf", "eps": 0.05}, 0.05), ({"attack": "fgsm", "norm": "linf", "eps": 0.02}, 0.02),
+     ({"attack": "pgd", "norm": "l2", "eps": 1.5}, 0.1), ({"attack": "spatial", "norm": "linf", "eps": 0}, 0.1), ({}, 0.1)],
+)  # fmt: skip
+def test_the_ball_is_that_of_the_subjects_training(study, recipe, eps):
+    networks = [replace(n, card={"recipe": recipe} if n.name == "adv" else {}) for n in study.networks.values()]
+    trained = replace(study, networks=Networks.of(networks, **study.roles))
+    assert trained.eps == eps
+    assert trained.attack.keywords["eps"] == 0.1  # all networks are attacked alike
+
+
 def test_the_gallery_shows_as_many_classes_as_it_can(study):
     x, y, titles = study.gallery(10)
     assert x.shape == (10, 1, 28, 28) and 0 <= x.min() < x.max() <= 1
