@@ -118,8 +118,8 @@ def test_every_method_of_the_panel_gives_a_map_of_the_image(study, method):
         assert heat.abs().max() > 0
 
 
-def test_filters_leave_the_range_and_it_is_said(study):
-    view = explore.explore(study, State(image="7", levels={"high_pass": 6.0}))
+def test_distortions_leave_the_range_and_it_is_said(study):
+    view = explore.explore(study, State(image="7", levels={"brightness": 0.2}))
     outside = ((view.shown < -1e-6) | (view.shown > 1 + 1e-6)).float().mean()
     assert outside > 0.1
     assert view.outside == pytest.approx(float(outside))
