@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..training import untrained
-from .claims import Claim
+from .claims import DROP, ON_CORRECT, Claim
 from .findings import Finding, of_accuracy, of_means, verdict_of, with_rivals
 from .instruments import MAPS, Instrument, find, named
 from .intervals import mean_interval
@@ -93,20 +93,21 @@ def _decoder(study: Study, claim: Claim, instrument: Instrument) -> Rival:
 
 
 def _guessing(study: Study, claim: Claim, given: dict[str, np.ndarray] | None) -> Rival:
-    """The difference in accuracy on correct that is left when predictions are exchanged between the images at random."""
+    """The difference, in the claim's unit, that is left when predictions are exchanged between the images at random."""
     y, classes = study.images.y.cpu().numpy(), len(study.images.classes)
     answers = likeliest(study.models, study.images, study.store, claim.measure, claim.level, seed=study.seed, material=study.material)
     clean = study.outcomes({}).clean
     guessed, near = {}, []
     for name, predicted in answers.items():
-        counted = (given or clean)[name]
+        counted = (given or clean)[name] if claim.unit == ON_CORRECT else np.ones(len(y), bool)
         if not counted.any():
             return Rival.unmeasured("guessing", f"{name} classifies no image correctly")
         said, true = (np.bincount(v[counted], minlength=classes) / counted.sum() for v in (predicted[:, 0], y))
-        guessed[name] = float(said @ true)
-        near.append(abs((predicted[counted, 0] == y[counted]).mean() - guessed[name]) < NEAR)
+        right = float(said @ true)
+        near.append(abs((predicted[counted, 0] == y[counted]).mean() - right) < NEAR)
+        guessed[name] = clean[name].mean() - right if claim.unit == DROP else right
     note = f"both networks are within {100 * NEAR:g} points of guessing" if all(near) else ""
-    return Rival("guessing", "alone", guessed[study.subject] - guessed[study.baseline], note=note)
+    return Rival("guessing", "alone", float(guessed[study.subject] - guessed[study.baseline]), note=note)
 
 
 def _levels(study: Study, claim: Claim, results: Outcomes, finding: Finding) -> Rival:

@@ -120,6 +120,19 @@ def test_guessing_is_what_is_left_when_predictions_change_places(halves, tmp_pat
     assert rivals(found)["guessing"].note == "both networks are within 5 points of guessing"
 
 
+@pytest.mark.parametrize(("measure", "level"), [("median_filter", 5.0), ("reverse", 1.0), ("saturate", 1024.0)])
+def test_guessing_is_in_the_unit_of_the_claim(study, measure, level):
+    (found,) = compare_outcomes(study, study.outcomes({measure: [level]}))
+    y, clean = study.images.y.numpy(), study.outcomes({}).clean
+    values = {}
+    for name in ("plain", "adv"):
+        counted = clean[name] if found.claim.unit == "accuracy on correct" else np.ones(len(y), bool)
+        answers = evidence.likeliest({name: study.models[name]}, study.images, None, measure, level)[name][counted, 0]
+        right = np.mean(answers[:, None] == y[counted][None])  # every answer with every label
+        values[name] = clean[name].mean() - right if found.claim.unit == "drop of top-1 accuracy" else right
+    assert rivals(found)["guessing"].value == pytest.approx(values["adv"] - values["plain"])
+
+
 def test_levels_are_those_on_the_claims_side_of_the_original(study):
     results = study.outcomes({"saturate": [0.25, 1.0, 2.0, 4.0, 64.0, 1024.0]})
     below, above = sorted(compare_outcomes(study, results), key=lambda f: f.claim.level)
