@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,9 @@ def robust_accuracy(
     The attack runs in bfloat16 where the hardware is faster for it (``bf16`` overrides); its success is judged in fp32. Warns when
     something hides the gradient.
 
+    An image that is misclassified without an attack does not count as robust. An attack that can stop early, as `attacks.pgd`, stops for
+    each image as soon as the model misclassifies it.
+
     Returns ``clean`` and ``robust`` accuracy, ``defense_success`` (the share of correctly classified images that stay so),
     each with ``_low`` and ``_high``; ``n``, ``n_correct``; and ``survived``, (n,) bool, for paired comparison.
 
@@ -75,23 +80,29 @@ def robust_accuracy(
     def run() -> list[int]:
         x, y = next(images.batches(min(batch_size, 64), device=device))
         warn_if_masked(model, x, y)
-        attacked = ((_attack(attack, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
+        attacked = ((_attack(stopping, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
         return predict(model, attacked)[:, 0].tolist()
 
     known = described(attack)
+    stopping = (
+        partial(attack, **{"early_stop": True, **getattr(attack, "keywords", {})})
+        if "early_stop" in signature(attack).parameters
+        else attack
+    )
     y = images.y.cpu().numpy()
     survived = np.array(cell(store if known else None, attacked_key(fingerprint(model), images, known, bf16), run)) == y
     correct = likeliest({"": model}, images, store)[""][:, 0] == y
-    n, n_correct, both = len(y), int(correct.sum()), int((correct & survived).sum())
+    survived &= correct
+    n, n_correct, robust = len(y), int(correct.sum()), int(survived.sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}
-    for name, count, of in [("clean", n_correct, n), ("robust", int(survived.sum()), n), ("defense_success", both, n_correct)]:
+    for name, count, of in [("clean", n_correct, n), ("robust", robust, n), ("defense_success", robust, n_correct)]:
         row[name] = count / of if of else float("nan")
         row[f"{name}_low"], row[f"{name}_high"] = wilson(count, of)
     return row
 
 
 def _attack(attack: Callable[..., Tensor], model: nn.Module, x: Tensor, y: Tensor, bf16: bool) -> Tensor:
-    with fast_autocast(x.device) if bf16 else torch.autocast(x.device.type, enabled=False):
+    with fast_autocast(x.device, bf16):
         return attack(model, x, y)
 
 

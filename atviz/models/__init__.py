@@ -13,15 +13,15 @@ from .inference import (
     fingerprint,
     halve,
     memory_format,
-    predict,
 )  # fmt: skip
 from .network import Network, Networks
+from .passes import folded, predict
 from .randomize import randomized
 from .references import load
 from .weights import PRETRAINED, has_small_stem, origin, read_state
 
 __all__ = [
     "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "ResNet", "Standardize", "bf16_is_faster", "build",
-    "check_fits", "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "halve", "has_small_stem",
+    "check_fits", "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "folded", "halve", "has_small_stem",
     "known_of", "load", "memory_format", "origin", "parse", "predict", "randomized", "read_state",
 ]  # fmt: skip

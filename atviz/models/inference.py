@@ -1,9 +1,9 @@
-"""Using a network: predictions, its mode, its identity, and checks of what goes in."""
+"""Using a network: its mode, its identity, its number format, and checks of what goes in."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -39,18 +39,6 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
-def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
-    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; judged in eval mode and fp32."""
-    found = []
-    with evaluating(model):
-        for x, _ in batches:
-            # gradients are off for this forward pass alone: the batches may come from an attack
-            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                logits = model(x)
-                found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
-    return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
-
-
 def check_images(x: Tensor) -> None:
     """ValueError unless ``x`` is (N, C, H, W) and floating-point."""
     if x.ndim != 4 or not x.is_floating_point():
@@ -74,9 +62,9 @@ def bf16_is_faster(device: torch.device) -> bool:
     return device.type == "cpu" and any(probe() for probe in probes if probe)
 
 
-def fast_autocast(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where `bf16_is_faster`, else a context that changes nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_faster(device))
+def fast_autocast(device: torch.device, wanted: bool | None = None) -> torch.autocast:
+    """Autocast to bfloat16 if ``wanted``, or, for None, where `bf16_is_faster`; else a context that turns autocast off."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_faster(device) if wanted is None else wanted)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .gradients import CHUNK
+from .gradients import pass_size
 
 Arguments = dict[str, Any]
 
@@ -18,7 +18,7 @@ def _patches(grid: int, **more: int) -> Callable[[Tensor, Tensor], Arguments]:
         h, w = image.shape[-2:]
         row, column = (torch.arange(n, device=image.device) * min(grid, n) // n for n in (h, w))
         mask = (row[:, None] * min(grid, w) + column).repeat(1, image.shape[1], 1, 1)
-        return {"baselines": base, "feature_mask": mask, "perturbations_per_eval": _chunk(image), **more}
+        return {"baselines": base, "feature_mask": mask, "perturbations_per_eval": pass_size(image), **more}
 
     return arguments
 
@@ -31,7 +31,7 @@ def _windows(image: Tensor, base: Tensor) -> Arguments:
         "baselines": base,
         "sliding_window_shapes": (channels, *window),
         "strides": (channels, *strides),
-        "perturbations_per_eval": _chunk(image),
+        "perturbations_per_eval": pass_size(image),
     }
 
 
@@ -40,19 +40,14 @@ def _around(base: Tensor) -> Tensor:
 
 
 def _noise(image: Tensor, base: Tensor) -> Arguments:
-    return {"nt_samples": 10, "nt_samples_batch_size": _chunk(image), "stdevs": 0.1 * float(image.max() - image.min())}
-
-
-def _chunk(image: Tensor) -> int:
-    """Images in one forward pass: `CHUNK`, fewer if they are large."""
-    return max(1, min(CHUNK, 2**20 // image[0, 0].numel()))
+    return {"nt_samples": 10, "nt_samples_batch_size": pass_size(image), "stdevs": 0.1 * float(image.max() - image.min())}
 
 
 # captum's name -> its arguments for one image (1, C, H, W) and the baseline (1, C, H, W)
 DEFAULTS: dict[str, Callable[[Tensor, Tensor], Arguments]] = {
     "Saliency": lambda image, base: {"abs": False},
     "InputXGradient": lambda image, base: {},
-    "IntegratedGradients": lambda image, base: {"baselines": base, "internal_batch_size": _chunk(image)},
+    "IntegratedGradients": lambda image, base: {"baselines": base, "internal_batch_size": pass_size(image)},
     "DeepLift": lambda image, base: {"baselines": base},
     "DeepLiftShap": lambda image, base: {"baselines": _around(base)},
     "GradientShap": lambda image, base: {"baselines": _around(base), "n_samples": 50},

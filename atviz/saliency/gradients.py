@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import Normalize, check_pixels, evaluating
+from ..models import Normalize, check_pixels, evaluating, fast_autocast, folded
 
 SCORES = ("log_prob", "logit", "loss")
-CHUNK = 64  # images in one pass of a path
+# on a CPU the activations of one pass should fit its cache: so many pixels, and so many images at most
+PASS_PIXELS, PASS_IMAGES = 500_000, 100
 
 
 def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> Tensor:
@@ -39,7 +40,9 @@ def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> 
     """
     check_score(x, score)
     with evaluating(model):
-        return _gradient(model, x, y, score)
+        network, size = folded(model, x), pass_size(x)
+        parts = [_gradient(network, part, labels, score) for part, labels in zip(x.split(size), y.split(size), strict=True)]
+    return torch.cat(parts)
 
 
 def smooth_grad(
@@ -52,6 +55,7 @@ def smooth_grad(
     score: str = "log_prob",
     chunk: int | None = None,
     seed: int = 0,
+    bf16: bool | None = None,
 ) -> Tensor:
     """The mean of `grad` over ``n`` noisy copies of each image (Smilkov et al. 2017).
 
@@ -60,7 +64,8 @@ def smooth_grad(
     `NoiseTunnel` cannot promise this: its deviation is one absolute number for all images, and its draws depend on the chunk.
 
     Args:
-        chunk: copies of an image in one forward pass; default 256.
+        chunk: noisy copies in one pass, of one image or of several; default `pass_size`.
+        bf16: the passes in bfloat16, by default where the hardware is faster for it. benchmarks/README.md states the error of the map.
 
     Raises:
         ValueError: as `grad`; an n below 1 or a negative sigma.
@@ -71,7 +76,7 @@ def smooth_grad(
     tensor([[[[3., 3.],
               [3., 3.]]]])
     """
-    *_, (_, maps) = smoothing(model, x, y, n=n, sigma=sigma, score=score, chunk=chunk, seed=seed)
+    *_, (_, maps) = smoothing(model, x, y, n=n, sigma=sigma, score=score, chunk=chunk, seed=seed, bf16=bf16)
     return maps
 
 
@@ -85,6 +90,7 @@ def smoothing(
     score: str = "log_prob",
     chunk: int | None = None,
     seed: int = 0,
+    bf16: bool | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """`smooth_grad` as it grows: after every ``chunk`` noisy copies of each image, the number of copies so far and the mean over them.
 
@@ -93,7 +99,7 @@ def smoothing(
     check_score(x, score)
     if n < 1 or not sigma >= 0:
         raise ValueError(f"n is {n} and sigma {sigma}; they must be at least 1 and 0")
-    chunk = 256 if chunk is None else chunk
+    chunk = pass_size(x) if chunk is None else chunk
     if chunk < 1:
         raise ValueError(f"chunk is {chunk}; it must be at least 1")
     generators = [torch.Generator().manual_seed(image_seed(image, seed)) for image in x]
@@ -101,22 +107,31 @@ def smoothing(
     for start in range(0, n, chunk):
         copies = min(chunk, n - start)
         with evaluating(model):
-            for i, (image, generator) in enumerate(zip(x, generators, strict=True)):
+            network = folded(model, x)
+            # few copies of an image share a pass with those of its neighbors
+            for few in torch.arange(len(x)).split(max(1, chunk // copies)):
                 # one draw for each copy: a larger tensor would be filled in another order
-                noise = torch.stack([torch.randn(image.shape, generator=generator) for _ in range(copies)]).to(image)
-                spread = sigma * (image.max() - image.min())
-                total[i] += _gradient(model, image + spread * noise, y[i].expand(copies), score).sum(0)
+                noise = torch.stack([torch.randn(x.shape[1:], generator=generators[i]) for i in few for _ in range(copies)]).to(x)
+                images, few = x[few], few.to(x.device)
+                spread = sigma * (images.amax((1, 2, 3), True) - images.amin((1, 2, 3), True))
+                noisy = images.repeat_interleave(copies, 0) + spread.repeat_interleave(copies, 0) * noise
+                with fast_autocast(x.device, bf16):
+                    maps = _gradient(network, noisy, y[few].repeat_interleave(copies), score)
+                total[few] += maps.view(len(few), copies, *x.shape[1:]).sum(1)
         yield start + copies, total / (start + copies)
 
 
-def integrated_gradients(model: nn.Module, x: Tensor, y: Tensor, *, steps: int = 50, baseline: Tensor | None = None) -> Tensor:
+def integrated_gradients(
+    model: nn.Module, x: Tensor, y: Tensor, *, steps: int = 50, baseline: Tensor | None = None, bf16: bool | None = None
+) -> Tensor:  # fmt: skip
     """The mean of the logit's gradient along the straight line from a baseline to each image, at ``steps`` left Riemann points.
 
-    As Itazuri et al. (2019) define it, without the factor (x − baseline) of Sundararajan et al. (2017). By captum, in passes of at
-    most `CHUNK` images or one step.
+    As Itazuri et al. (2019) define it, without the factor (x − baseline) of Sundararajan et al. (2017). By captum, in passes of
+    `pass_size` images.
 
     Args:
         baseline: broadcast against ``x``, in pixel units; default `mean_image`, which is zero *in the normalized space*.
+        bf16: as in `smooth_grad`.
 
     Raises:
         ValueError: pixels outside [0, 1], or fewer than one step.
@@ -127,11 +142,20 @@ def integrated_gradients(model: nn.Module, x: Tensor, y: Tensor, *, steps: int =
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1")
     start = (mean_image(model, x) if baseline is None else baseline).to(x).expand_as(x)
-    with evaluating(model):
-        maps = IntegratedGradients(model, multiply_by_inputs=False).attribute(
-            x.detach(), start, target=y, n_steps=steps, method="riemann_left", internal_batch_size=max(CHUNK, len(x))
-        )
+    size = pass_size(x)
+    with evaluating(model), fast_autocast(x.device, bf16):
+        explainer = IntegratedGradients(folded(model, x), multiply_by_inputs=False)
+        parts = [
+            explainer.attribute(part, base, target=labels, n_steps=steps, method="riemann_left", internal_batch_size=max(size, len(part)))
+            for part, base, labels in zip(x.detach().split(size), start.split(size), y.split(size), strict=True)
+        ]
+    maps = torch.cat(parts)
     return maps.to(x.dtype)
+
+
+def pass_size(x: Tensor) -> int:
+    """How many images like those of ``x`` (N, C, H, W) should go through a network at once, forward and backward."""
+    return max(1, min(PASS_IMAGES, PASS_PIXELS // x[0, 0].numel())) if x.device.type == "cpu" and len(x) else 256
 
 
 def mean_image(model: nn.Module, x: Tensor) -> Tensor:
@@ -152,7 +176,7 @@ def check_score(x: Tensor, score: str) -> None:
     check_pixels(x)
 
 
-def _gradient(model: nn.Module, x: Tensor, y: Tensor, score: str) -> Tensor:
+def _gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
     leaf = x.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf).float()

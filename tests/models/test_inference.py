@@ -1,4 +1,4 @@
-"""Using a network: its fingerprint, its mode, predictions, and checks of pixels."""
+"""Using a network: its fingerprint, its mode, and checks of pixels."""
 
 import pytest
 import torch
@@ -77,39 +77,6 @@ def test_evaluating_restores_every_mode(error):
     except (RuntimeError, KeyboardInterrupt) as raised:
         assert isinstance(raised, error)
     assert flags(model) == before
-
-
-def test_predict_against_a_plain_loop():
-    model = in_mixed_modes()
-    before, x = flags(model), image(23, 3, 16, 16)
-    state = models.fingerprint(model)
-    found = models.predict(model, ((part, torch.zeros(len(part))) for part in x.split(5)), topk=3)
-    assert flags(model) == before and models.fingerprint(model) == state
-    logits = model.eval()(x)
-    naive = torch.tensor([sorted(range(5), key=lambda c: -row[c])[:3] for row in logits.tolist()])
-    assert found.dtype == torch.int64 and torch.equal(found, naive)
-
-
-def test_predict_judges_in_fp32_and_leaves_gradients_on():
-    seen = []
-
-    class Spy(nn.Linear):
-        def forward(self, x):
-            out = super().forward(x)
-            seen.append((out.dtype, torch.is_grad_enabled()))
-            return out
-
-    def batches():
-        assert torch.is_grad_enabled()  # an attack may run here
-        yield torch.ones(2, 4), torch.zeros(2)
-
-    with torch.autocast("cpu", torch.bfloat16):
-        models.predict(Spy(4, 2), batches())
-    assert seen == [(torch.float32, False)]
-
-
-def test_predict_of_nothing_is_empty():
-    assert models.predict(nn.Linear(4, 2), [], topk=2).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
