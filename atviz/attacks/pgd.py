@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import evaluating
+from ..models import evaluating, folded
 from .ball import NORMS, l2, project, random_delta
 from .checks import check_batch, check_choice, check_count, check_size
 
@@ -39,10 +40,11 @@ def pgd(
     steps: int,
     norm: str = "linf",
     step: str | None = None,
-    random_start: bool = False,
+    random_start: bool | Tensor = False,
     restarts: int = 1,
     generator: torch.Generator | None = None,
     seed: int | None = None,
+    early_stop: bool = False,
 ) -> Tensor:
     """Projected gradient ascent on the cross-entropy.
 
@@ -54,10 +56,13 @@ def pgd(
         y: (N,) labels.
         eps, step_size: in pixel units, where the range of a pixel is 1.
         step: default ``"sign"`` for L∞ and ``"gradient"`` for L2. The recipes of Zhang & Zhu take sign steps for both.
-        random_start: begin at a point drawn uniformly from the ball instead of at ``x``.
+        random_start: begin at a point drawn uniformly from the ball instead of at ``x``. A tensor like ``x``, such as `ball.random_delta` draws, is
+            added to ``x`` as the start.
         generator: draws the random starts.
         seed: instead of a generator. Every call draws from this seed again: every network and every batch gets the same random starts.
         restarts: number of runs. Each image keeps its own best run: misclassified before correct, then the higher loss.
+        early_stop: an image that ``model`` misclassifies, in fp32, takes no further step and no further run. It costs a fraction of the time
+            where only success counts, as in `atviz.evidence.robust_accuracy`. Not for training.
 
     Returns:
         x_adv like ``x``: ‖x_adv − x‖ ≤ eps·(1 + 1e-6), within [0, 1].
@@ -86,20 +91,23 @@ def pgd(
     check_size("step_size", step_size, ", in pixel units")
     check_count("steps", steps, 0)
     check_count("restarts", restarts, 1)
-    if restarts > 1 and not random_start:
-        raise ValueError(f"restarts is {restarts} without random_start: every run would be the same")
+    if restarts > 1 and random_start is not True:
+        raise ValueError(f"restarts is {restarts} without random_start=True: every run would be the same")
     check_batch(x, y)
     x = x.detach()
-    if eps == 0 or (steps == 0 and not random_start):
+    if eps == 0 or (steps == 0 and random_start is False):
         return x.clone()
-    run = partial(_ascend, model, x, y, eps, step_size, steps, norm, step, random_start, generator)
+    network = folded(model, x)
+    ascent = partial(_ascend, model, network, eps=eps, step_size=step_size, steps=steps, norm=norm, step=step, early_stop=early_stop)
     with evaluating(model):
-        best = run()
+        best = ascent(x, y, _start(x, eps, norm, random_start, generator))
         if restarts == 1:
             return best
         best_fooled, best_loss = _judge(model, best, y)
         for _ in range(restarts - 1):
-            candidate = run()
+            start, candidate = _start(x, eps, norm, True, generator), best.clone()
+            left = ~best_fooled if early_stop else torch.ones_like(best_fooled)
+            candidate[left] = ascent(x[left], y[left], start[left])
             fooled, loss = _judge(model, candidate, y)
             better = (fooled & ~best_fooled) | ((fooled == best_fooled) & (loss > best_loss))
             best = torch.where(better[:, None, None, None], candidate, best)
@@ -107,21 +115,45 @@ def pgd(
     return best
 
 
+def _start(x: Tensor, eps: float, norm: str, random_start: bool | Tensor, generator: torch.Generator | None) -> Tensor:
+    if random_start is False:
+        return x
+    return project(x + (random_delta(x, eps, norm, generator) if random_start is True else random_start), x, eps, norm)
+
+
 def _ascend(
-    model: nn.Module, x: Tensor, y: Tensor, eps: float, step_size: float, steps: int, norm: str, step: str,
-    random_start: bool, generator: torch.Generator | None,
+    model: nn.Module, network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, x_adv: Tensor, *,
+    eps: float, step_size: float, steps: int, norm: str, step: str, early_stop: bool,
 ) -> Tensor:  # fmt: skip
-    """One run of `pgd`."""
-    x_adv = project(x + random_delta(x, eps, norm, generator), x, eps, norm) if random_start else x
+    """One run of `pgd` from ``x_adv``, with gradients of ``network``, which is ``model`` up to rounding."""
+    found, left = x_adv.clone(), torch.arange(len(x), device=x.device)
+    keep: slice | Tensor = slice(None)
     for _ in range(steps):
         x_adv = x_adv.detach().requires_grad_()
-        # summed, not averaged: an image's gradient must not depend on the size of its batch
         with torch.enable_grad():
-            loss = F.cross_entropy(model(x_adv).float(), y, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x_adv)
+            logits = network(x_adv).float()
+            losses = F.cross_entropy(logits, y, reduction="none")
+        if early_stop:
+            keep = ~_fooled(model, x_adv.detach(), y, logits)
+            found[left[~keep]], left = x_adv.detach()[~keep], left[keep]
+            if not len(left):
+                return found
+        with torch.enable_grad():
+            # summed, not averaged: an image's gradient must not depend on the size of its batch
+            (gradient,) = torch.autograd.grad(losses[keep].sum(), x_adv)
+        x, y, x_adv, gradient = (t[keep] for t in (x, y, x_adv.detach(), gradient))
         direction = gradient.sign() if step == "sign" else gradient / l2(gradient).clamp(min=1e-12)
-        x_adv = project(x_adv.detach() + step_size * direction, x, eps, norm)
-    return x_adv
+        x_adv = project(x_adv + step_size * direction, x, eps, norm)
+    found[left] = x_adv.detach()
+    return found
+
+
+def _fooled(model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor:
+    """Which images the model misclassifies. Only those that seem so by ``logits``, rounded otherwise or in bfloat16, are asked of the model."""
+    fooled = logits.argmax(1) != y
+    if fooled.any():
+        fooled[fooled.clone()] = _judge(model, x[fooled], y[fooled])[0]
+    return fooled
 
 
 @torch.no_grad()
