@@ -1,7 +1,7 @@
 """The median of the square around each pixel, from minima and maxima of whole images: exact in every floating type, on any device.
 
 Squares that overlap share work: each column is sorted once, and so are pairs and quadruples of columns. SciPy's median filter took
-8 to 11 times as long where both were measured (benchmarks/filters.py, one thread).
+9 times as long or more (benchmarks/README.md).
 """
 
 from __future__ import annotations

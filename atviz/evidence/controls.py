@@ -117,9 +117,17 @@ def _numbers(model: nn.Module, images: Images, mask: Tensor, method: str, copies
     return {name: np.array(values) for name, values in numbers.items()}
 
 
-def regions(model: nn.Module, images: Images, mask: Tensor, *, method: str = "SmoothGrad", copies: int = COPIES) -> dict[str, np.ndarray]:
+def regions(
+    model: nn.Module, images: Images, mask: Tensor, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
+) -> dict[str, np.ndarray]:
     """`saliency.region_shares`, (N,) each, of each image's map for its label; ``mask``, (N, H, W), is the silhouettes' coverage."""
-    return _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask), method, copies)
+
+    def run() -> dict[str, list[float]]:
+        found = _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask), method, copies)
+        return {name: values.tolist() for name, values in found.items()}
+
+    key = {"measure": "regions", "method": method, "copies": copies, "model": fingerprint(model), "images": images.digest}
+    return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 
 def _of_maps(
@@ -133,7 +141,9 @@ def _of_maps(
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
 
 
-def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 200, copies: int = COPIES) -> pd.DataFrame:
+def region_table(
+    networks: Sequence[Control], conflict: ShapeTex, *, n: int = 200, copies: int = COPIES, store: Store | None = None
+) -> pd.DataFrame:
     """Where SmoothGrad's energy lies when the cues conflict, for the class that each network decides for, on the first ``n`` images.
 
     One row per network: ``network``, ``seed``, and the mean shares on the silhouette's ``edge``, ``inside`` and ``outside`` it. The first
@@ -144,6 +154,6 @@ def region_table(networks: Sequence[Control], conflict: ShapeTex, *, n: int = 20
     rows: list[dict[str, Any]] = [{"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}]
     for network in networks:
         decided = replace(images, y=models.predict(network.model, images.batches(500, device=device_of(network.model)))[:, 0])
-        found = regions(network.model, decided, mask, copies=copies)
+        found = regions(network.model, decided, mask, copies=copies, store=store)
         rows.append({"network": network.name, "seed": network.seed, **{name: float(v.mean()) for name, v in found.items()}})
     return pd.DataFrame(rows)

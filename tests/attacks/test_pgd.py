@@ -262,3 +262,46 @@ def test_large_eps_is_meant_for_l2(linear, images):
     model, x = linear(3, 8, 2), images(2, 3, 8)
     x_adv = pgd(model, x, torch.tensor([0, 1]), eps=12, step_size=6 / 255, steps=2, norm="l2", step="sign")
     assert (size(x_adv, x, "linf") <= 2 * 6 / 255 + 1e-6).all()
+
+
+# --- early stop
+
+
+@pytest.mark.parametrize(("norm", "step"), KINDS)
+@pytest.mark.parametrize(("random_start", "restarts"), STARTS)
+def test_early_stop_finds_what_the_whole_attack_finds(trained, batch, norm, step, random_start, restarts, loss, seeded):
+    x, y = batch
+    eps = {"linf": 0.03, "l2": 0.5}[norm]
+    step_size = eps / 4 * {("linf", "gradient"): 28, ("l2", "sign"): 1 / 28}.get((norm, step), 1)
+    options = dict(eps=eps, step_size=step_size, steps=6, norm=norm, step=step, random_start=random_start, restarts=restarts)
+    whole, early = (pgd(trained, x, y, **options, early_stop=stop, generator=seeded()) for stop in (False, True))
+    fooled_by_whole, fooled = (trained(found).argmax(1) != y for found in (whole, early))
+    assert (fooled >= fooled_by_whole).all() and 0 < fooled.sum() < len(y)
+    assert size(early, x, norm).max() <= eps * (1 + 1e-5) and early.min() >= 0 and early.max() <= 1
+    if restarts == 1:  # who is never misclassified goes the whole way
+        assert torch.allclose(early[~fooled], whole[~fooled], atol=1e-5)
+
+
+def test_early_stop_asks_only_for_those_that_are_left(trained, batch):
+    x, y = batch
+    seen = []
+    hook = trained.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    try:
+        found = pgd(trained, x, y, eps=0.3, step_size=0.1, steps=20, early_stop=True)
+    finally:
+        hook.remove()
+    assert sum(seen) < 20 * len(x) / 2
+    wrong = trained(x).argmax(1) != y
+    assert wrong.any() and torch.equal(found[wrong], x[wrong])  # nothing is left to do
+    assert (trained(found).argmax(1) != y).all()
+
+
+def test_early_stop_is_decided_by_the_model_in_fp32():
+    """On a uniform image the two logits tie in bfloat16, and class 0 is taken."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False)).eval()
+    model[1].weight.data = torch.tensor([[1, 1, 1, 1], [1.5, 0.5, 1, 1.0001]])
+    x, y = torch.full((2, 1, 2, 2), 0.5), torch.tensor([1, 1])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (model(x).argmax(1) == 0).all()
+        found = pgd(model, x, y, eps=0.1, step_size=0.05, steps=3, early_stop=True, random_start=torch.full_like(x, 0.01))
+    assert not torch.equal(found, x + 0.01)  # they seemed to be misclassified at once, and went on

@@ -82,6 +82,25 @@ def test_robust_accuracy_against_a_plain_loop(trained, images):
     assert 0 < found["robust"] < found["clean"]
 
 
+def test_an_image_that_is_misclassified_without_an_attack_is_not_robust():
+    """A network that answers with the brighter pixel, and an attack that makes every answer right."""
+    images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 0]), ["left", "right"])
+    found = robust_accuracy(nn.Flatten(), images, attack=lambda model, x, y: torch.tensor([[[[0.9, 0.1]]]] * len(x)))
+    assert found["survived"].tolist() == [True, False] and found["robust"] == 0.5 and found["defense_success"] == 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"early_stop": False}, False)])
+def test_an_attack_that_can_stop_early_is_asked_to(trained, images, given, expected):
+    seen = []
+
+    def attack(model, x, y, *, early_stop=False):
+        seen.append(early_stop)
+        return x
+
+    robust_accuracy(trained, images, attack=partial(attack, **given))
+    assert set(seen) == {expected}
+
+
 def test_robust_accuracy_falls_with_eps(trained, images):
     found = [robust_accuracy(trained, images, attack=pgd(eps)) for eps in (0.0, 0.01, 0.03, 0.1, 0.5)]
     robust = [row["robust"] for row in found]

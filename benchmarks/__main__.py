@@ -1,0 +1,78 @@
+"""Measures atviz beside its peers, and beside itself before, and prints a table.
+
+python -m benchmarks                       attacks, training, saliency, distortions, loading, growth
+python -m benchmarks attacks saliency      only these
+python -m benchmarks whole --before COMMIT `atviz run` from nothing, repeated and with the zoo, now and at a commit
+
+Every part writes its table to results/benchmarks/<part>.{csv,md}; ratios also go to benchmarks/history.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+from . import attacks, distorting, loading, maps, scaling, training, whole
+from .measure import ROOT, append_history, ceilings, machine, markdown, measured, table
+from .subjects import subject_of
+
+PARTS = ("attacks", "training", "saliency", "distortions", "loading", "growth")
+OUT = ROOT / "results" / "benchmarks"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "whole", []], help="default: all but whole")
+    parser.add_argument("--dataset", default="fashion", help="fashion, cifar10 or folder:PATH; its networks in the zoo are attacked")
+    parser.add_argument("--images", type=int, default=1000, help="of the PGD-40 evaluation")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--files", type=int, default=60_000, help="PNG files")
+    parser.add_argument("--tree", type=int, default=100_000, help="JPEG files of the streamed tree")
+    parser.add_argument("--before", default="28f79ae", help="commit that the whole is compared with")
+    given = parser.parse_args()
+    parts = given.parts or list(PARTS)
+    warnings.filterwarnings("ignore")  # peers warn of each other's ways
+    about, limits = machine(), ceilings()
+    head = "; ".join(f"{key} {value}" for key, value in about.items())
+    head += f"; ceilings: {limits['fp32'] / 1e9:.0f} GFLOP/s fp32, {limits['bf16'] / 1e9:.0f} GFLOP/s bf16, {limits['copy'] / 1e9:.1f} GB/s copied"
+    print(head, flush=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    subject = subject_of(given.dataset)
+    sets = {
+        "attacks": lambda: attacks.cases(subject, given.images, given.turns),
+        "training": lambda: training.cases(given.turns),
+        "saliency": lambda: maps.cases(given.turns),
+        "distortions": lambda: distorting.cases(given.turns),
+    }
+    for part in parts:
+        text = f"{head}\n\n"
+        if part in sets:
+            rows = []
+            for case in sets[part]():
+                new = measured(case, limits)
+                rows += new
+                print(markdown(table(new)).split("\n", 2)[2], flush=True)
+            found = table(rows)
+            append_history(found, about)
+            text += markdown(found)
+            if part == "saliency":
+                text += "\n\n" + maps.bf16_error(subject)
+        elif part == "loading":
+            found = loading.png(given.files)
+            tree = loading.streamed(given.tree)
+            text += found.to_string(index=False) + "\n\n" + tree.to_string(index=False)
+        elif part == "growth":
+            found = scaling.growth(subject)
+            text += found.to_string(index=False)
+        else:
+            found, stages = whole.compared(given.before)
+            stages.to_csv(OUT / "stages.csv", index=False)
+            text += found.to_string(index=False) + "\n\n" + stages.pivot_table("seconds", "stage", "version").to_string()
+        found.to_csv(OUT / f"{part}.csv", index=False)
+        (OUT / f"{part}.md").write_text(text + "\n")
+        if part not in sets:
+            print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
