@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Augmentation = Callable[[Tensor, torch.Generator | None], Tensor]
+Augmentation = Callable[..., Tensor]  # (x, generator) -> x; those of `AUGMENTATIONS` also take a `Part`
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # ranges of random resized crops: share of the image, width to height
 TRIES = 10  # boxes that are drawn before the central one is taken
 DRAWS = 2 * TRIES + 3  # uniform numbers per random resized crop
 
 
-def flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+class Part(NamedTuple):
+    """Which images of a batch of ``n`` are at hand. Numbers are drawn for all ``n``: an image's own do not depend on who augments it."""
+
+    n: int
+    at: slice = slice(None)
+
+
+def flip(x: Tensor, generator: torch.Generator | None = None, *, part: Part | None = None) -> Tensor:
     """Mirror each image left to right with probability one half."""
-    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    part = part or Part(len(x))
+    mirrored = torch.rand(part.n, generator=generator)[part.at].to(x.device) < 0.5
     return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
 
 
-def crop_flip(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def crop_flip(x: Tensor, generator: torch.Generator | None = None, *, part: Part | None = None) -> Tensor:
     """Zero-pad by an eighth of the side (4 pixels at 32), crop each image back at a random place, then `flip`."""
-    n, _, h, w = x.shape
+    part = part or Part(len(x))
+    h, w = x.shape[2:]
     pad = max(h, w) // 8
     padded = torch.nn.functional.pad(x, [pad] * 4)
-    top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(x.device)
-    return flip(_windows(padded, top, left, h, w), generator)
+    top, left = torch.randint(0, 2 * pad + 1, (2, part.n), generator=generator)[:, part.at].to(x.device)
+    return flip(_windows(padded, top, left, h, w), generator, part=part)
 
 
-def random_crop(x: Tensor, side: int, generator: torch.Generator | None = None) -> Tensor:
+def random_crop(x: Tensor, side: int, generator: torch.Generator | None = None, *, part: Part | None = None) -> Tensor:
     """Cut a square of ``side`` from each square image, at a random place."""
-    top, left = torch.randint(0, x.shape[-1] - side + 1, (2, len(x)), generator=generator).to(x.device)
+    part = part or Part(len(x))
+    top, left = torch.randint(0, x.shape[-1] - side + 1, (2, part.n), generator=generator)[:, part.at].to(x.device)
     return _windows(x, top, left, side, side)
 
 
@@ -43,14 +54,18 @@ def _windows(x: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> T
     return x[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def resized_crop_flip(x: Tensor, generator: torch.Generator | None = None, side: int | None = None) -> Tensor:
+def resized_crop_flip(x: Tensor, generator: torch.Generator | None = None, side: int | None = None, *, part: Part | None = None) -> Tensor:
     """Cut one of `crop_boxes` from each image, bring it to a square of ``side`` (default: the image's own size), mirror half of them.
 
     (N, C, H, W) uint8 → (N, C, side, side) uint8. The sampling is bilinear; where a box is larger than ``side`` it does not average.
     """
+    part = part or Part(len(x))
     n, _, h, w = x.shape
-    top, left, height, width, mirrored = crop_boxes(torch.rand(n, DRAWS, generator=generator), h, w).to(x.device)
+    draws = torch.rand(part.n, DRAWS, generator=generator)[part.at]
+    top, left, height, width, mirrored = crop_boxes(draws, h, w).to(x.device)
     out_h, out_w = (side, side) if side else (h, w)
+    if not n:  # which affine_grid refuses
+        return x.new_empty(0, x.shape[1], out_h, out_w)
     flip = torch.where(mirrored > 0, -1.0, 1.0)
     zero = torch.zeros_like(top)
     # in affine_grid's units the image runs from −1 to 1

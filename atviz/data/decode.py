@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ MOST_BYTES, MOST_PIXELS = 8 * 2**20, 50_000_000  # of an upload: what a notebook
 DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises on damaged files
 
 
-def decode(path: Path, size: int | None = None) -> np.ndarray:
+def decode(path: Path | str, size: int | None = None) -> np.ndarray:
     """One image file as (H, W, 3) uint8, turned as its EXIF data says. With ``size``: its center, as a square of that side.
 
     16-bit gray is scaled to 8 bits, transparent pixels are composited on white, gray and CMYK become RGB.
@@ -23,7 +24,7 @@ def decode(path: Path, size: int | None = None) -> np.ndarray:
         ValueError: an empty file, or floating-point pixels, whose range is unknown.
         OSError: a file that is damaged or not an image.
     """
-    if path.stat().st_size == 0:
+    if os.stat(path).st_size == 0:
         raise ValueError("empty file")
     with Image.open(path) as opened:
         image = _rgb(opened)
@@ -32,7 +33,7 @@ def decode(path: Path, size: int | None = None) -> np.ndarray:
     return np.asarray(image)
 
 
-def attempt(path: Path, size: int | None) -> np.ndarray | str:
+def attempt(path: Path | str, size: int | None) -> np.ndarray | str:
     """`decode`, or the name of the file and what is wrong with it."""
     try:
         return decode(path, size)
@@ -40,7 +41,7 @@ def attempt(path: Path, size: int | None) -> np.ndarray | str:
         return f"{path} ({'not an image' if isinstance(error, UnidentifiedImageError) else error})"
 
 
-def size_of(path: Path) -> tuple[int, ...]:
+def size_of(path: Path | str) -> tuple[int, ...]:
     """Width and height of an image, read from the head of its file; () where they cannot be read."""
     try:
         with Image.open(path) as image:

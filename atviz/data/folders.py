@@ -18,7 +18,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 SPLIT_FOLDERS = {"train": ["train"], "test": ["test", "val"]}
 
 # files, labels (N,) int64 and class names of one split
-Listing = tuple[list[Path], np.ndarray, list[str]]
+Listing = tuple[Sequence[Path | str], np.ndarray, list[str]]
 
 
 def list_folder(root: Path, split: str, folders: Mapping[str, Sequence[str]] = SPLIT_FOLDERS) -> Listing:
@@ -40,19 +40,19 @@ def list_folder(root: Path, split: str, folders: Mapping[str, Sequence[str]] = S
         )
     splits = [root / name for names in folders.values() for name in names if (root / name).is_dir()]
     classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")})
-    files: list[Path] = []
+    files: list[str] = []  # a Path for each would take as long as to read the cache of their pixels
     labels: list[int] = []
     for label, name in enumerate(classes):
         entries: Iterable[os.DirEntry[str]] = os.scandir(here / name) if (here / name).is_dir() else []
-        found = sorted(e.path for e in entries if Path(e.name).suffix.lower() in SUFFIXES)
-        files += map(Path, found)
+        found = sorted(e.path for e in entries if os.path.splitext(e.name)[1].lower() in SUFFIXES)
+        files += found
         labels += [label] * len(found)
     if not files:
         raise ValueError(f"{here} holds no images; they must lie in {here}/<class>/ and end in {', '.join(sorted(SUFFIXES))}")
     return files, np.array(labels, dtype=np.int64), classes
 
 
-def read_files(files: Sequence[Path], *, size: int | None, cache: Path, name: str) -> np.ndarray:
+def read_files(files: Sequence[Path | str], *, size: int | None, cache: Path, name: str) -> np.ndarray:
     """`decode_all` of files. The result is kept in the folder ``cache``, under ``name`` and the files' paths, sizes and times."""
     key = hashlib.sha256(repr((size, [(os.path.abspath(path), *stamp(path)) for path in files])).encode()).hexdigest()[:20]
     cached = cache / f"{name}-{key}.npy"
@@ -75,7 +75,7 @@ def stamp(path: Path | str) -> tuple[int, int]:
         return 0, 0
 
 
-def decode_all(paths: Sequence[Path], size: int | None) -> np.ndarray:
+def decode_all(paths: Sequence[Path | str], size: int | None) -> np.ndarray:
     """All files as (N, 3, H, W) uint8.
 
     Raises:
@@ -91,12 +91,14 @@ def decode_all(paths: Sequence[Path], size: int | None) -> np.ndarray:
     return pixels
 
 
-def readable(decoded: Sequence[np.ndarray | str]) -> list[np.ndarray]:
-    """The images among what `attempt` returned; raises as `decode_all`."""
+def readable(decoded: Sequence[np.ndarray | str], *, of: int | None = None) -> list[np.ndarray]:
+    """The images among what `attempt` returned for ``of`` files (default: so many as there are); raises as `decode_all`."""
     broken = [d for d in decoded if isinstance(d, str)]
     if broken:
         more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise ValueError(f"{len(broken)} of {len(decoded)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}")
+        raise ValueError(
+            f"{len(broken)} of {of or len(decoded)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}"
+        )
     images = [d for d in decoded if isinstance(d, np.ndarray)]
     shapes = Counter(image.shape[:2] for image in images)
     if len(shapes) > 1:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .augment import Augmentation, find_augmentation, random_crop, resized_crop_flip
+from .augment import AUGMENTATIONS, Augmentation, Part, find_augmentation, random_crop, resized_crop_flip
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class Images:
         augment: str | Augmentation | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``x``, (n, C, H, W) float32 in [0, 1], and ``y``, on ``device`` (default: where the images are).
 
@@ -97,36 +98,57 @@ class Images:
         at the center without an augmentation, else at a random place for each image. ``resized-crop-flip`` takes its crop from the
         whole image and brings it to ``side``.
 
+        ``share`` is (rank, world): only every ``world``-th image of each batch, from image ``rank`` on, for one of ``world`` processes.
+        Each image is augmented as in the whole batch. Where a share of the last batch is empty, it is left out. A function of one's own
+        gets the whole batch, and the share is cut from what it returns.
+
         >>> images = Images(torch.full((5, 1, 2, 2), 255, dtype=torch.uint8), torch.arange(5), list("abcde"))
         >>> [(tuple(x.shape), float(x.max()), y.tolist()) for x, y in images.batches(3)]
         [((3, 1, 2, 2), 1.0, [0, 1, 2]), ((2, 1, 2, 2), 1.0, [3, 4])]
         """
         augment = find_augmentation(augment)
-        for index in self._order(batch_size, shuffle, generator):
+        before, after = shares(share, augment)
+        for whole in self._order(batch_size, shuffle, generator):
+            index = whole[before]
             x, y = self.x[index.to(self.x.device)], self.y[index.to(self.y.device)]
             if device is not None:
                 x, y = x.to(device), y.to(device)
-            yield self._shown(x, augment, generator), y
+            x, y = self._shown(x, augment, generator, Part(len(whole), before))[after], y[after]
+            if len(y):
+                yield x, y
 
     def _order(self, batch_size: int, shuffle: bool, generator: torch.Generator | None) -> tuple[Tensor, ...]:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         return (torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))).split(batch_size)
 
-    def _shown(self, x: Tensor, augment: Augmentation | None, generator: torch.Generator | None) -> Tensor:
+    def _shown(self, x: Tensor, augment: Augmentation | None, generator: torch.Generator | None, part: Part) -> Tensor:
         if augment is resized_crop_flip:
-            x = resized_crop_flip(x, generator, self.side)
+            x = resized_crop_flip(x, generator, self.side, part=part)
         else:
             if self.side is not None and self.side < x.shape[-1]:
                 edge = (x.shape[-1] - self.side) // 2
                 middle = slice(edge, edge + self.side)
-                x = x[:, :, middle, middle] if augment is None else random_crop(x, self.side, generator)
+                x = x[:, :, middle, middle] if augment is None else random_crop(x, self.side, generator, part=part)
             if augment is not None:
-                x = augment(x, generator)
+                x = augment(x, generator, part=part) if augment in AUGMENTATIONS.values() else augment(x, generator)
         x = x.float() / 255
         if self.side is not None and self.side > x.shape[-1]:
             x = torch.nn.functional.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
         return x
+
+
+def shares(share: tuple[int, int], augment: Augmentation | None) -> tuple[slice, slice]:
+    """Where `Images.batches` cuts a share from a batch: before its images are augmented, and after.
+
+    ValueError for a rank that is not one of ``world``.
+    """
+    rank, world = share
+    if not 0 <= rank < world:
+        raise ValueError(f"share is {share}; the rank must be at least 0 and below the number of processes")
+    cut, everything = slice(rank, None, world), slice(None)
+    # a function of one's own may look at the whole batch, and draws as it likes
+    return (cut, everything) if augment is None or augment in AUGMENTATIONS.values() else (everything, cut)
 
 
 def stratified(y: Tensor, n: int, seed: int) -> Tensor:

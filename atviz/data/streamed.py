@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +18,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .augment import DRAWS, Augmentation, crop_boxes, find_augmentation, resized_crop_flip
+from .augment import DRAWS, Augmentation, Part, crop_boxes, find_augmentation, resized_crop_flip
 from .decode import attempt
 from .folders import readable, stamp
-from .images import Images
+from .images import Images, shares
 
 STATS_IMAGES = 1000  # the mean and standard deviation of the channels are taken over so many
 MAX_WORKERS = 16
+CHUNK, AHEAD = 32, 2  # a worker decodes so many images at a time, and so many chunks before they are asked for
 
 
 def default_workers() -> int:
@@ -39,6 +41,11 @@ class Streamed(Images):
     `batches` decodes in ``workers`` processes (0: in this one); the number of workers does not change what it yields.
     ``resized-crop-flip`` cuts its crop from the whole image of the file, by a seed that the generator draws for each image. Every other
     augmentation sees what `Images` would hold: the center square, brought to the side of ``x``.
+
+    Memory, with b = 3 · side² bytes for an image as it is decoded: a batch takes 13 · b · batch bytes (as bytes, as float32 before and
+    after the division by 255, and the one before it, which the caller still holds), and each worker 128 · b (`AHEAD` chunks of `CHUNK`
+    images, twice while they are sent) and about 45 MB of its own. Paths, labels and their order take some 250 bytes for each image of
+    the set; nothing else grows with it. Each process of a training has its own workers.
 
     Raises:
         ValueError: a batch has files that cannot be read; the error names them.
@@ -64,9 +71,13 @@ class Streamed(Images):
         return sha.hexdigest()
 
     def channel_stats(self) -> tuple[list[float], list[float]]:
-        """`Images.channel_stats` of a fixed sample of `STATS_IMAGES` images."""
+        """`Images.channel_stats` of a fixed sample of `STATS_IMAGES` images, which are decoded once."""
+        return self._stats
+
+    @cached_property
+    def _stats(self) -> tuple[list[float], list[float]]:
         few = self.sample(min(STATS_IMAGES, len(self)))
-        x = torch.cat([x for x, _ in few._decoded(torch.arange(len(few)).split(100), None)])
+        (x,) = few._decoded([torch.arange(len(few))], None)
         return Images(x, few.y, few.classes).channel_stats()
 
     def batches(
@@ -77,32 +88,51 @@ class Streamed(Images):
         augment: str | Augmentation | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `Images.batches`; the default ``device`` is that of the labels."""
+        """As `Images.batches`; the default ``device`` is that of the labels. Only the images of the ``share`` are decoded."""
         augment, seeds = find_augmentation(augment), None
+        before, after = shares(share, augment)
         order = self._order(batch_size, shuffle, generator)
         if augment is resized_crop_flip:
-            augment, seeds = None, torch.randint(2**62, (len(self),), generator=generator).tolist()
-        for x, y in self._decoded(order, seeds):
-            yield self._shown(x.to(device or y.device), augment, generator), y.to(device or y.device)
+            augment, seeds = None, torch.randint(2**62, (len(self),), generator=generator)
+        for whole, x in zip(order, self._decoded([whole[before] for whole in order], seeds), strict=True):
+            y = self.y[whole[before].to(self.y.device)].to(device or self.y.device)
+            x, y = self._shown(x.to(y.device), augment, generator, Part(len(whole), before))[after], y[after]
+            if len(y):
+                yield x, y
 
-    def _decoded(self, order: Sequence[Tensor], seeds: list[int] | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _decoded(self, order: list[Tensor], seeds: Tensor | None) -> Iterator[Tensor]:
+        """The images of each entry of ``order``, (n, 3, H, W) uint8."""
+        side = self.x.shape[-1] if seeds is None else self.shape[-1]
+        parts = [index.split(CHUNK) if len(index) else () for index in order]
+        chunks = sum(map(len, parts))
         with warnings.catch_warnings():
             # more workers than cores are the user's choice; the second warning is about the fork by which workers start on Linux
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
             loader: DataLoader[Any] = DataLoader(
                 _Files(self.files, self.x.shape[-1], self.shape[-1]),
-                batch_sampler=[[(i, seeds and seeds[i]) for i in index.tolist()] for index in order],
-                num_workers=min(self.workers, len(order)) if len(order) > 1 else 0,
+                batch_sampler=_listed(parts, seeds),
+                num_workers=(workers := min(self.workers, chunks) if chunks > 1 else 0),
+                prefetch_factor=AHEAD if workers else None,
                 collate_fn=_together,
                 generator=torch.Generator(),  # the loader must not draw from the global generator
             )
-            batches = iter(loader)
-        for index, found in zip(order, batches, strict=True):
-            pixels = found if isinstance(found, np.ndarray) else np.stack(readable(found))
+            decoded = iter(loader)
+        for index, part in zip(order, parts, strict=True):
             # contiguous as in `Images`: the layout changes the last digits of a convolution
-            yield torch.from_numpy(np.ascontiguousarray(pixels)), self.y[index.to(self.y.device)]
+            pixels, broken, done = np.empty((len(index), 3, side, side), dtype=np.uint8), [], 0
+            for _ in part:
+                found = next(decoded)
+                if isinstance(found, np.ndarray):
+                    pixels[done : done + len(found)] = found
+                else:
+                    broken += [image for image in found if isinstance(image, str)]
+                done += len(found)
+            if broken:
+                readable(broken, of=len(index))
+            yield torch.from_numpy(pixels)
 
 
 class _Files(Dataset):
@@ -113,7 +143,7 @@ class _Files(Dataset):
 
     def __getitem__(self, item: tuple[int, int | None]) -> np.ndarray | str:
         index, seed = item
-        image = attempt(Path(self.files[index]), self.held if seed is None else None)
+        image = attempt(self.files[index], self.held if seed is None else None)
         if isinstance(image, str):
             return image
         if seed is not None:
@@ -124,12 +154,18 @@ class _Files(Dataset):
         return image.transpose(2, 0, 1)
 
 
+def _listed(parts: Iterable[Iterable[Tensor]], seeds: Tensor | None) -> Iterator[list[tuple[int, int | None]]]:
+    """What `_Files` is asked for, chunk by chunk; made on the way, because a list of all would be as long as the set."""
+    for chunk in chain.from_iterable(parts):
+        yield list(zip(chunk.tolist(), [None] * len(chunk) if seeds is None else seeds[chunk].tolist(), strict=True))
+
+
 def _together(images: list[np.ndarray | str]) -> np.ndarray | list[np.ndarray | str]:
     """One NumPy array, because it goes through a pipe; tensors would need shared memory, and containers have little of it."""
     return images if any(isinstance(image, str) for image in images) else np.stack(images)
 
 
-def stream(files: list[Path], y: Tensor, classes: list[str], name: str, *, held: int, side: int | None) -> Streamed:
+def stream(files: Sequence[Path | str], y: Tensor, classes: list[str], name: str, *, held: int, side: int | None) -> Streamed:
     """Stream files as squares of side ``held``; batches show them at ``side``."""
     x = torch.empty(len(files), 3, held, held, dtype=torch.uint8, device="meta")
     return Streamed(x, y, classes, name, side, np.array([str(path) for path in files], dtype=object))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from ..data import Images
+from ..data import Images, Streamed
 from ..models import check_fits, device_of, fingerprint, predict
 from . import instruments
 from .intervals import paired_difference, wilson
@@ -48,6 +49,10 @@ def outcomes(
 ) -> Outcomes:
     """Classify every image, clean and under every distortion, with every model; all models see the same distorted images.
 
+    `data.Streamed` images are decoded once for all networks, distortions and levels that the store does not know. The store gets their
+    outcomes at the end of that pass: if it is interrupted, it begins again. Of images in memory it keeps every finished level. Besides
+    a batch, 20 bytes are held for each image, network and level of a pass.
+
     Args:
         distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for your own functions,
             ``{"negative": {1: lambda x: 1 - x}}``. The store keeps outcomes of your own function only where `described` knows all that
@@ -62,20 +67,21 @@ def outcomes(
         raise ValueError(f"{images.name} holds no images to measure on")
     if not 1 <= topk <= min(KEPT, len(images.classes)):
         raise ValueError(f"topk is {topk}; it must be between 1 and {min(KEPT, len(images.classes))}")
-    x = next(images.batches(1))[0]
+    x = next(images[:1].batches(1))[0]  # a slice: streamed images would start their workers
     wanted = [
-        (name, level, levels[level] if isinstance(levels, Mapping) else None) for name, levels in distortions.items() for level in levels
+        _Asked(name, level, levels[level] if isinstance(levels, Mapping) else None)
+        for name, levels in distortions.items()
+        for level in levels
     ]
     for name, level, own in wanted:  # refuse everything before measuring anything
         (own or instruments.find(name).at(level, material=completed(instruments.find(name), images, material)))(x)
     y = images.y.cpu().numpy()[:, None]
-    asked: dict[str, Any] = {"batch_size": batch_size, "material": material}
-    clean = {m: (found[:, :topk] == y).any(1) for m, found in likeliest(models, images, store, **asked).items()}
-    distorted = {}
-    for name, level, own in wanted:
-        for m, found in likeliest(models, images, store, name, level, seed=seed, own=own, **asked).items():
-            distorted[m, name, float(level)] = (found[:, :topk] == y).any(1)
-    return Outcomes(clean, distorted, topk)
+    first, *others = (
+        {m: (found[:, :topk] == y).any(1) for m, found in answers.items()}
+        for answers in _answers(models, images, store, [_Asked(), *wanted], seed=seed, batch_size=batch_size, material=material)
+    )
+    distorted = {(m, name, float(level)): hit for (name, level, _), hits in zip(wanted, others, strict=True) for m, hit in hits.items()}
+    return Outcomes(first, distorted, topk)
 
 
 def likeliest(
@@ -87,29 +93,82 @@ def likeliest(
     Under a distortion, or under a function of one's ``own``. Each image is distorted once for all models that the store does not know,
     batch after batch in the images' order. ValueError for a network that does not fit the images.
     """
-    distort, known = _distortion(images, name, level, seed, own, material)
-    kept = store if known is not None else None
-    keys = {m: _classified(fingerprint(model), images, known) for m, model in models.items()}
-    found: dict[str, list[list[int]]] = {}
-    missing: dict[str, list[list[int]]] = {}
-    for m, key in keys.items():
-        try:
-            found[m] = kept.find(key) if kept else missing.setdefault(m, [])
-        except KeyError:
-            found[m] = missing.setdefault(m, [])
+    (answers,) = _answers(models, images, store, [_Asked(name, level, own)], seed=seed, batch_size=batch_size, material=material)
+    return answers
+
+
+class _Asked(NamedTuple):
+    """One level of a distortion, or the images as they are."""
+
+    name: str = "clean"
+    level: float = 0
+    own: Distortion | None = None
+
+
+@dataclass
+class _Cell:
+    """What is asked of all models at one level: what the store knows, and what has to be measured, by model."""
+
+    distort: Distortion
+    store: Store | None
+    keys: dict[str, dict[str, Any]]
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: dict[str, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for m, key in self.keys.items():
+            with suppress(KeyError):
+                if self.store:
+                    self.known[m] = np.array(self.store.find(key), dtype=np.int32)
+        self.missing = {m: np.empty(0, dtype=np.int32) for m in self.keys if m not in self.known}
+
+    def finished(self) -> dict[str, np.ndarray]:
+        """`likeliest`; what was measured is kept."""
+        for m, predicted in self.missing.items():
+            self.known[m] = predicted
+            if self.store:
+                self.store.keep(self.keys[m], predicted.tolist())
+        return {m: self.known[m].astype(np.int64) for m in self.keys}
+
+
+def _answers(
+    models: Mapping[str, nn.Module], images: Images, store: Store | None, asked: Sequence[_Asked], *, seed: int, batch_size: int | None,
+    material: Material | None,
+) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+    """`likeliest` of everything that is asked, in its order: in one pass over streamed images, in a pass for each over images in memory."""
+    prints = {m: fingerprint(model) for m, model in models.items()}
+    for together in [asked] if isinstance(images, Streamed) else [[one] for one in asked]:
+        cells = []
+        for name, level, own in together:
+            distort, known = _distortion(images, name, level, seed, own, material)
+            keys = {m: _classified(print_, images, known) for m, print_ in prints.items()}
+            cells.append(_Cell(distort, store if known is not None else None, keys))
+        _measure(models, images, [cell for cell in cells if cell.missing], batch_size)
+        while cells:  # a cell's answers are let go when they have been used
+            yield cells.pop(0).finished()
+
+
+def _measure(models: Mapping[str, nn.Module], images: Images, cells: Sequence[_Cell], batch_size: int | None) -> None:
+    """Classify all images, batch after batch, for each model that misses something."""
+    missing = list(dict.fromkeys(m for cell in cells for m in cell.missing))
     for m in missing:
         check_fits(models[m], images)  # what the store knows has been checked
-    if missing:
-        device = device_of(models[next(iter(missing))])
-        # on a CPU 100 images are almost twice as fast as 500, whose activations leave the cache
-        for x, y in images.batches(batch_size or (100 if device.type == "cpu" else 500), device=device):
-            shown = distort(x)
-            for m, predicted in missing.items():
-                predicted += predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT).tolist()
-    for m, predicted in missing.items():
-        if kept:
-            kept.keep(keys[m], predicted)
-    return {m: np.array(predicted) for m, predicted in found.items()}
+    if not missing:
+        return
+    device = device_of(models[missing[0]])
+    # on a CPU 100 images are almost twice as fast as 500, whose activations leave the cache
+    done = 0
+    for x, y in images.batches(batch_size or (100 if device.type == "cpu" else 500), device=device):
+        for cell in cells:
+            shown = cell.distort(x.clone() if len(cells) > 1 else x)  # a function of one's own may change what it gets
+            for m in cell.missing:
+                found = predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT)
+                if (
+                    not done
+                ):  # one array, because a list of small ones would keep the memory of the batches between them from being used again
+                    cell.missing[m] = np.empty((len(images), found.shape[1]), dtype=np.int32)
+                cell.missing[m][done : done + len(y)] = found.numpy()
+        done += len(y)
 
 
 def _distortion(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import platform
 import time
@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from .. import __version__, attacks
 from ..data import Images
-from ..models import bf16_is_faster, fast_autocast, memory_format, predict
+from ..models import fast_autocast, memory_format, predict
+from .devices import as_weights, make_fabric, seed_each, start_of, synchronized
 from .recipes import Recipe
 
 if TYPE_CHECKING:
@@ -32,17 +33,6 @@ STOP_SAMPLE, STOP_CHECKS = 1000, 20  # how often an epoch looks whether the accu
 
 class CatastrophicOverfitting(UserWarning):
     """A model resists the attack it is trained with but not one of more steps (Wong et al. 2020)."""
-
-
-def make_fabric(*, accelerator: str = "auto", devices: int | str = 1, num_nodes: int = 1, precision: str | None = None) -> Fabric:
-    """A Lightning Fabric of these devices, with bfloat16 autocast where the hardware is faster for it."""
-    from lightning_fabric import Fabric
-
-    if precision is None:
-        device = torch.device("cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu")
-        precision = "bf16-mixed" if bf16_is_faster(device) else "32-true"
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # not a line for every loop about its precision
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)  # type: ignore[arg-type]
 
 
 def attack_of(recipe: Recipe) -> Callable[..., Tensor] | None:
@@ -80,94 +70,102 @@ def fit(
     Every epoch draws its batches, augmentation and random starts from the seed and its own number, so a run that goes on from
     ``resume`` (the file in which each finished epoch is kept) ends where an uninterrupted one does.
 
+    With several processes each one attacks and classifies its share of every batch. Batch norm and the gradient are those of the
+    whole batch, and each image gets the crop and the random start that it has in a single process: the weights differ by rounding
+    alone. Only dropout draws otherwise. The attack does not wait for other processes.
+
     Returns:
         ``history``, one row per epoch (training loss and accuracy, clean test accuracy, robust accuracy of the probe, learning rate,
-        seconds); ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the step at which
-        ``recipe.stop_at`` was reached, or None.
+        seconds), over the images of all processes; ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the
+        step at which ``recipe.stop_at`` was reached, or None.
 
     Raises:
         FloatingPointError: the loss is no longer finite; the model holds the weights of the last finished epoch.
     """
     fabric = fabric or make_fabric()
     fabric.launch()
-    batch = recipe.batch_size
+    batch, rank, world = recipe.batch_size, fabric.global_rank, fabric.world_size
     steps = len(train) // batch
     if not steps:
         raise ValueError(f"{len(train)} training images do not fill one batch of {batch}")
+    if batch < world:
+        raise ValueError(f"batch_size is {batch} for {world} processes; each must get an image")
     attack = attack_of(recipe)
     train = train.to(fabric.device)
     layout = memory_format(model, fabric.device)
     module = model.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(module.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     schedule = _schedule(recipe, optimizer, steps)
+    wrapped, stepping = fabric.setup(module, optimizer)
     done: dict[str, Any] = {"epoch": 0, "history": [], "collapsed_at": None, "stopped_at": None}
-    if resume is not None and resume.is_file():
+    if resume is not None and resume.is_file():  # after the setup, which gives the weights their number format
         saved = torch.load(resume, map_location=fabric.device, weights_only=True)
         module.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
         done = saved["done"]
-    wrapped, optimizer = fabric.setup(module, optimizer)
     good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
-    first, world = fabric.global_rank, fabric.world_size
-    quiet = first != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
+    quiet = rank != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
     bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=quiet)
     for epoch in range(done["epoch"], recipe.epochs):
         if done["stopped_at"] is not None:
             break
         start, seen, hits, total_loss = time.perf_counter(), 0, 0, 0.0
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        seed_each(fabric, seed * 100_003 + epoch)
         wrapped.train()
-        for step, (x, y) in enumerate(train.batches(batch, shuffle=True, augment=recipe.augment, generator=generator)):
+        batches = train.batches(batch, shuffle=True, augment=recipe.augment, generator=generator, share=(rank, world))
+        for step, (x, y) in enumerate(as_weights(module, batches)):
             if step == steps:  # the last, incomplete batch
                 break
-            # each process takes its share of the same batch: the result does not depend on their number
-            x, y = x[first::world], y[first::world]
             if layout is torch.contiguous_format:
                 x = x.contiguous()  # streamed images are channels last
             if attack and not (recipe.mix and step % 2 == 0):
                 with fabric.autocast():
-                    x = attack(module, x, y, generator=generator)
-            logits = wrapped(x)
-            loss = F.cross_entropy(logits.float(), y)
+                    x = attack(module, x, y, **start_of(recipe, x, fabric, generator))
+            with fabric.autocast(), synchronized(module, fabric):
+                logits = wrapped(x)
+            # Fabric averages the gradients of the processes, and their shares of a batch need not be equal
+            loss = F.cross_entropy(_exact(logits), y) * (len(y) * world / batch)
             # asked of all processes together, so that none waits for one that has stopped
-            if not torch.isfinite(fabric.all_reduce(loss.detach())):  # type: ignore[arg-type]
+            whole = float(fabric.all_reduce(loss.detach().clone()))  # type: ignore[arg-type]
+            if not math.isfinite(whole):
                 module.load_state_dict(good)
                 bar.close()
                 raise FloatingPointError(
-                    f"the loss of {recipe.name} became {loss.item()} in epoch {epoch + 1}, step {step + 1}, at learning rate "
+                    f"the loss of {recipe.name} became {whole} in epoch {epoch + 1}, step {step + 1}, at learning rate "
                     f"{schedule.get_last_lr()[0]:.3g}; the model holds the weights of epoch {epoch}; a lower lr than {recipe.lr} may help"
                 )
             fabric.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
+            stepping.step()
+            stepping.zero_grad()
             schedule.step()
-            seen, hits, total_loss = seen + len(y), hits + int((logits.argmax(1) == y).sum()), total_loss + loss.item() * len(y)
+            seen, hits, total_loss = seen + batch, hits + int((logits.argmax(1) == y).sum()), total_loss + whole * batch
             bar.update()
             due = (step + 1) % max(1, steps // STOP_CHECKS) == 0
-            # the first process decides for all: their batch statistics differ a little
-            if recipe.stop_at is not None and due and fabric.broadcast(_reaches(module, test, recipe.stop_at)):
+            if recipe.stop_at is not None and due and _reaches(module, test, recipe.stop_at, fabric):
                 done["stopped_at"] = epoch * steps + step + 1
                 break
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "loss": total_loss / seen,
-            "train_accuracy": hits / seen,
+            "train_accuracy": _sum(hits, fabric) / seen,
             "lr": schedule.get_last_lr()[0],
         }
-        row |= {"clean": _accuracy(module, test), "robust": _probe(module, recipe, test) if attack else None}
+        row |= {"clean": _accuracy(module, test, fabric), "robust": _probe(module, recipe, test, fabric) if attack else None}
         done["history"].append(row | {"seconds": time.perf_counter() - start})
         done["epoch"] = epoch + 1
         if attack and done["collapsed_at"] is None and _collapsed(done["history"]):
             done["collapsed_at"] = epoch + 1
-            warnings.warn(_collapse_message(recipe, row), CatastrophicOverfitting, stacklevel=2)
+            if fabric.is_global_zero:
+                warnings.warn(_collapse_message(recipe, row), CatastrophicOverfitting, stacklevel=2)
         bar.set_postfix(clean=f"{row['clean']:.3f}", robust="–" if row["robust"] is None else f"{row['robust']:.3f}")
         good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         if resume is not None and fabric.is_global_zero:
             _keep(resume, {"model": good, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "done": done})
     bar.close()
-    if recipe.stop_at is not None and done["stopped_at"] is None:
+    if recipe.stop_at is not None and done["stopped_at"] is None and fabric.is_global_zero:
         warnings.warn(f"{recipe.name} never reached a clean accuracy of {recipe.stop_at:.4f} in {recipe.epochs} epochs", stacklevel=2)
     return {key: done[key] for key in ("history", "collapsed_at", "stopped_at")}
 
@@ -180,27 +178,39 @@ def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> t
     raise ValueError(f"recipe {recipe.name} has schedule {recipe.schedule!r}; it must be one-cycle or step")
 
 
-def _accuracy(module: nn.Module, images: Images) -> float:
-    device = next(module.parameters()).device
-    return float((predict(module, images.batches(500, device=device))[:, 0] == images.y.cpu()).float().mean())
+def _exact(logits: Tensor) -> Tensor:
+    """Logits of which a loss can be computed: in fp32, or fp64 if they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _reaches(module: nn.Module, test: Images, target: float) -> bool:
+def _sum(hits: int, fabric: Fabric) -> int:
+    """The sum of a number over all processes."""
+    return int(fabric.all_reduce(torch.tensor(hits, device=fabric.device), reduce_op="sum"))  # type: ignore[arg-type]
+
+
+def _accuracy(module: nn.Module, images: Images, fabric: Fabric, *, batch: int = 500, attack: Any = None) -> float:
+    """Share of images classified correctly, as they are or attacked; each process takes its share of them."""
+    own = images[fabric.global_rank :: fabric.world_size]
+    shown = as_weights(module, own.batches(batch, device=fabric.device))
+    if attack:
+        shown = ((attack(module, x, y), y) for x, y in shown)
+    return _sum(int((predict(module, shown)[:, 0] == own.y.cpu()).sum()), fabric) / len(images)
+
+
+def _reaches(module: nn.Module, test: Images, target: float, fabric: Fabric) -> bool:
     """Whether the accuracy on all of ``test`` is at least ``target``; a sample, which is cheap, is asked first."""
     sample = test.sample(min(STOP_SAMPLE, len(test)))
-    return _accuracy(module, sample) >= target - 0.05 and _accuracy(module, test) >= target
+    return _accuracy(module, sample, fabric) >= target - 0.05 and _accuracy(module, test, fabric) >= target
 
 
-def _probe(module: nn.Module, recipe: Recipe, test: Images) -> float:
+def _probe(module: nn.Module, recipe: Recipe, test: Images, fabric: Fabric) -> float:
     """Accuracy on the first images of the test set under PGD at the recipe's own eps, or under spatial, twice the steps of half the size."""
-    device, images = next(module.parameters()).device, test.sample(min(PROBE_IMAGES, len(test)))
     attack: Any = partial(attacks.pgd, eps=recipe.eps, step_size=recipe.eps / 4 if recipe.norm == "linf" else recipe.step_size,
                           steps=PROBE_STEPS, norm=recipe.norm, step=recipe.step)  # fmt: skip
     if recipe.attack == "spatial":
         attack = attack_of(replace(recipe, steps=2 * recipe.steps, step_size=recipe.step_size / 2))
-    with fast_autocast(device):
-        attacked = ((attack(module, x, y), y) for x, y in images.batches(128, device=device))
-        return float((predict(module, attacked)[:, 0] == images.y.cpu()).float().mean())
+    with fast_autocast(fabric.device):
+        return _accuracy(module, test.sample(min(PROBE_IMAGES, len(test))), fabric, batch=128, attack=attack)
 
 
 def _collapsed(history: list[dict[str, Any]]) -> bool:

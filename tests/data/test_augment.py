@@ -52,6 +52,17 @@ def test_crop_flip_is_a_window_of_the_padded_image(size):
     assert [{part[axis] for part in seen} for axis in range(3)] == [set(range(2 * pad + 1))] * 2 + [{1, -1}]
 
 
+@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
+@pytest.mark.parametrize("at", [slice(None), slice(1, None, 3), slice(6, None, 7), slice(7, None, 8)])
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole(name, at):
+    x, change = random_pixels(7), augment.AUGMENTATIONS[name]
+    draw = seeded()
+    whole = change(x, draw)
+    other = seeded()
+    assert torch.equal(change(x[at], other, part=augment.Part(7, at)), whole[at])
+    assert torch.equal(draw.get_state(), other.get_state())
+
+
 # --- random resized crops
 
 

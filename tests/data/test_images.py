@@ -150,6 +150,45 @@ def test_own_augmentation_gets_the_batch_and_the_generator():
     assert seen == [(torch.uint8, 3, draw), (torch.uint8, 2, draw)]
 
 
+# --- shares of a batch
+
+
+def dealt(images, world, **options):
+    """Batches made of the shares of ``world`` processes, each image in its place."""
+    parts = [list(images.batches(7, share=(rank, world), generator=seeded(2), **options)) for rank in range(world)]
+    for step in range(max(map(len, parts))):
+        shares = [part[step] for part in parts if step < len(part)]
+        x = torch.empty(sum(len(y) for _, y in shares), *images.shape)
+        y = torch.empty(len(x), dtype=torch.int64)
+        for rank, (some, labels) in enumerate(shares):
+            x[rank::world], y[rank::world] = some, labels
+        yield x, y
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    "augment", [None, "flip", "crop-flip", "resized-crop-flip", lambda x, draw: x.roll(int(torch.randint(9, (), generator=draw)), 0)]
+)
+@pytest.mark.parametrize("side", [None, 12, 20])
+def test_shares_are_the_batch_of_a_single_process(world, augment, side):
+    images = replace(random_images(22), side=side)  # batches of 7, 7, 7 and 1: the last share of most processes is empty
+    options = dict(shuffle=True, augment=augment)
+    whole = list(images.batches(7, generator=seeded(2), **options))
+    for (x, y), (one, labels) in zip(dealt(images, world, **options), whole, strict=True):
+        assert torch.equal(y, labels) and torch.equal(x, one)
+    draw = seeded(2)
+    list(images.batches(7, generator=draw, share=(world - 1, world), **options))
+    other = seeded(2)
+    list(images.batches(7, generator=other, **options))
+    assert torch.equal(draw.get_state(), other.get_state())  # what is drawn next, an attack's start for example, is the same
+
+
+@pytest.mark.parametrize("share", [(2, 2), (-1, 2), (0, 0)])
+def test_a_share_that_cannot_be_is_refused(share):
+    with pytest.raises(ValueError, match="the rank must be at least 0"):
+        next(random_images(4).batches(2, share=share))
+
+
 # --- images held at another side than they are shown
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from atviz import data
-from atviz.data import Streamed, kinds
+from atviz.data import Streamed, kinds, streamed
 
 SIDES = [(20, 20), (30, 24), (24, 40)]
 
@@ -101,6 +101,43 @@ def test_random_crops_do_not_depend_on_the_number_of_workers(both):
     assert not same(one, draw(2, seed=2))
     plain = pixels(streamed)[0][pixels(streamed, shuffle=True, generator=seeded(1))[1].argsort()]
     assert one[0].shape == plain.shape and not torch.equal(one[0], plain)
+
+
+@pytest.mark.parametrize("augment", [None, "crop-flip", "resized-crop-flip"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_process_decodes_its_share_alone(both, monkeypatch, augment, workers):
+    images, decoded, attempt = replace(both[1], workers=workers), [], streamed.attempt
+    monkeypatch.setattr(streamed, "attempt", lambda path, size: decoded.append(path) or attempt(path, size))
+    options = dict(shuffle=True, augment=augment)
+    whole = list(images.batches(5, generator=seeded(1), **options))
+    for rank in range(3):
+        decoded.clear()
+        share = list(images.batches(5, generator=seeded(1), share=(rank, 3), **options))
+        assert len(share) == len(whole) == 5  # of 5, 5, 5, 5 and 4 images
+        assert all(torch.equal(x, a[rank::3]) and torch.equal(y, b[rank::3]) for (x, y), (a, b) in zip(share, whole, strict=True))
+        assert workers or len(decoded) == len(set(decoded)) == sum(len(y) for _, y in share) == (10, 9, 5)[rank]
+    own = lambda x, draw: x.roll(1, 0)  # needs the whole batch
+    shares = [list(images.batches(5, augment=own, share=(rank, 2))) for rank in (0, 1)]
+    for (x, _), (a, _), (b, _) in zip(images.batches(5, augment=own), *shares, strict=True):
+        assert torch.equal(x[0::2], a) and torch.equal(x[1::2], b)
+
+
+def test_an_empty_share_is_left_out(both):
+    images = replace(both[1][:13], workers=0)
+    assert [len(list(images.batches(4, share=(rank, 4), augment="flip"))) for rank in range(4)] == [4, 3, 3, 3]
+
+
+def test_chunks_are_put_together_again(both, monkeypatch):
+    monkeypatch.setattr(streamed, "CHUNK", 3)
+    for workers in (0, 2):
+        assert same(pixels(replace(both[1], workers=workers), 8), pixels(both[0], 8))
+
+
+def test_statistics_are_decoded_once(both, monkeypatch):
+    expected, images = both[0].channel_stats(), replace(both[1], workers=0)
+    assert images.channel_stats() == expected
+    monkeypatch.setattr(streamed, "attempt", lambda *_: pytest.fail("decoded again"))
+    assert images.channel_stats() == expected
 
 
 def test_random_crops_are_of_the_whole_image(tmp_path, monkeypatch):

@@ -2,16 +2,18 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
-from atviz import models
-from atviz.data import Images
+from atviz import data, models
+from atviz.data import Images, kinds
 from atviz.evidence import Store, accuracy, differences, find, likeliest, outcomes, recorded, sweep, table
 from atviz.models import Known
 
@@ -284,6 +286,63 @@ def test_recorded_is_what_was_measured_and_computes_nothing(trained, fashion, tm
     assert recorded(known, images, store, "reverse", 1) is None  # about the images' own mean
     assert recorded("another", images, store) is None
     assert store.computed == computed
+
+
+@pytest.fixture
+def streamed(tmp_path, monkeypatch):
+    """23 streamed images of three classes, the same images in memory, and the files that have been decoded."""
+    for i in range(23):
+        path = tmp_path / "set" / "test" / "abc"[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    held = data.load(f"folder:{tmp_path / 'set'}", "test")
+    monkeypatch.setattr(kinds, "STREAMED_ABOVE", 0)
+    images, decoded, attempt = replace(data.load(f"folder:{tmp_path / 'set'}", "test"), workers=0), [], data.streamed.attempt
+    monkeypatch.setattr(data.streamed, "attempt", lambda path, size: decoded.append(path) or attempt(path, size))
+    return images, held, decoded
+
+
+def darkened(x):
+    return x.mul_(0.5)  # changes what it gets
+
+
+def test_streamed_images_are_decoded_once_for_all_networks_and_levels(streamed, linear, tmp_path):
+    images, held, decoded = streamed
+    models, store = {"a": linear(3, 8, 3), "b": linear(3, 8, 3, seed=1)}, Store(tmp_path / "records")
+    wanted = {"saturate": [4, 64], "patch_shuffle": [2, 4], "random_modes": [0.3], "own": {1: darkened, 2: torch.neg}}
+    found = outcomes(models, images, wanted, seed=3, batch_size=5, store=store)
+    assert len(decoded) == 1 + 2 + 23  # the first ones are for the checks of levels and networks
+    assert store.computed == 2 * (1 + 5)
+    single = {
+        (m, name, float(level)): likeliest({m: model}, held, None, name, level, seed=3, batch_size=5, own=own)[m][:, 0] == held.y.numpy()
+        for name, levels in wanted.items()
+        for level, own in (levels.items() if isinstance(levels, dict) else [(level, None) for level in levels])
+        for m, model in models.items()
+    }
+    order = [(name, float(level), m) for name, levels in wanted.items() for level in levels for m in models]
+    assert [(name, level, m) for m, name, level in found.distorted] == order
+    assert all((found.distorted[key] == hit).all() for key, hit in single.items())
+    assert all((hit == (likeliest(models, held, None)[m][:, 0] == held.y.numpy())).all() for m, hit in found.clean.items())
+
+    decoded.clear()
+    wanted.pop("own")
+    again = outcomes(models, images, wanted, seed=3, store=store)
+    assert len(decoded) == 1 and store.computed == 12  # read
+    assert all((again.distorted[key] == found.distorted[key]).all() for key in again.distorted)
+    outcomes(models | {"c": linear(3, 8, 3, seed=2)}, images, wanted | {"saturate": [4, 8]}, seed=3, store=store)
+    assert len(decoded) == 1 + 1 + 3 + 23 and store.computed == 12 + 2 + 1 + 5
+
+
+def test_what_is_finished_of_images_in_memory_is_kept(trained, images, tmp_path):
+    def broken(x):
+        if len(x) > 1:
+            raise KeyboardInterrupt
+        return x
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes({"m": trained}, images, {"saturate": [4], "own": {1: broken}}, store=store)
+    assert store.computed == 2
 
 
 def test_differences_of_a_sweep(trained, other, images):
