@@ -23,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 ROOMS = ("data", "models", "attacks", "distortions", "saliency", "training", "evidence", "papers", "notebook", "app")
 __all__ = ["app", "attacks", "data", "distortions", "evidence", "home", "models", "notebook", "papers", "saliency", "shipped", "training"]

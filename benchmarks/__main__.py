@@ -2,6 +2,7 @@
 
 python -m benchmarks                       attacks, training, saliency, distortions, loading, growth
 python -m benchmarks attacks saliency      only these
+python -m benchmarks plan                  hours of a big study, from operations counted and rates
 python -m benchmarks whole --before COMMIT `atviz run` from nothing, repeated and with the zoo, now and at a commit
 
 Every part writes its table to results/benchmarks/<part>.{csv,md}; ratios also go to benchmarks/history.csv.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import warnings
 
-from . import attacks, distorting, loading, maps, scaling, training, whole
+from . import attacks, distorting, loading, maps, planning, scaling, training, whole
 from .measure import ROOT, append_history, ceilings, machine, markdown, measured, table
 from .subjects import subject_of
 
@@ -22,7 +23,7 @@ OUT = ROOT / "results" / "benchmarks"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "whole", []], help="default: all but whole")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "whole", []], help="default: all but plan and whole")
     parser.add_argument("--dataset", default="fashion", help="fashion, cifar10 or folder:PATH; its networks in the zoo are attacked")
     parser.add_argument("--images", type=int, default=1000, help="of the PGD-40 evaluation")
     parser.add_argument("--turns", type=int, default=5)
@@ -64,6 +65,9 @@ def main() -> None:
         elif part == "growth":
             found = scaling.growth(subject)
             text += found.to_string(index=False)
+        elif part == "plan":
+            found = planning.hours()
+            text += found.round(3).to_string(index=False)
         else:
             found, stages = whole.compared(given.before)
             stages.to_csv(OUT / "stages.csv", index=False)

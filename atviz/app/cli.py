@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from .subcommands import (
     Dataset,
     Epochs,
     Models,
+    Name,
     Preset,
     Profile,
     Seed,
@@ -21,6 +24,8 @@ from .subcommands import (
     TrainLimit,
     TrainSteps,
     Weights,
+    Workers,
+    check_name,
     data_app,
     models_app,
     plainly,
@@ -58,7 +63,7 @@ def run(
     alpha: Annotated[float, typer.Option(help="how much of the style, 0 to 1")] = 1.0,
     notebooks: Annotated[str, typer.Option(help="which, separated by commas: 04_saturate,shuffle …; default: all")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
-    name: Annotated[str, typer.Option(help="folder below results/; default: made from the settings")] = "",
+    name: Name = "", workers: Workers = None,
 ) -> None:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
     given = dict(_assignment(text) for text in set_ or [])
@@ -70,13 +75,68 @@ def run(
         dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
         train_steps=train_steps, preset=preset, weights=weights, styles=styles, adain=adain, alpha=alpha,
     )  # fmt: skip
-    if name and Path(name).name != name:
-        raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
-    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name)
+    check_name(name)
+    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers)
     typer.echo(f"{folder / 'index.html'}")
     if not good:
         typer.echo("atviz: not every stage went well; the page says which in red", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def sweep(
+    datasets: Annotated[str, typer.Option(help="data sets, separated by commas")] = "fashion",
+    models: Models = None,
+    seeds: Annotated[str, typer.Option(help="whole numbers, separated by commas")] = "0,1,2",
+    distortions: Annotated[str, typer.Option(help="instruments, separated by commas; default: those that need no further material")] = "",
+    profile: Profile = "quick", arch: Arch = None, size: Size = None, train_limit: TrainLimit = None, test_limit: TestLimit = None,
+    epochs: Epochs = None, train_steps: TrainSteps = None, preset: Preset = "paper",
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a cluster)")] = "local",
+    workers: Workers = None,
+    cpus: Annotated[int | None, typer.Option(help="of each cell; default: one, or with --engine local an equal share")] = None,
+    gpus: Annotated[float | None, typer.Option(help="of each cell, from 0 to 1; default: 1 where there are GPUs")] = None,
+    name: Name = "",
+) -> None:  # fmt: skip
+    """Train and measure every network of every data set and seed; write one table and one page, results/<name>/index.html."""
+    check_name(name)
+    sets, numbers, chosen = _several("datasets", datasets), _numbers(seeds), _several("distortions", distortions)
+    if not sets:
+        raise ValueError(f"datasets is {datasets!r}; name at least one")
+    from . import cells
+    from . import sweep as sweeps
+
+    studies = [
+        _settings(
+            dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit,
+            epochs=epochs, train_steps=train_steps, preset=preset,
+        )
+        for dataset in sets for seed in numbers
+    ]  # fmt: skip
+    asked = chosen or cells.usual_distortions()
+    cells.check_distortions(asked)
+    where = sweeps.engine_of(engine, workers=workers, cpus=cpus, gpus=gpus)
+    folder, good = sweeps.run(studies, asked, where, name=name, command=shlex.join(["atviz", *sys.argv[1:]]))
+    typer.echo(f"{folder / 'index.html'}")
+    if not good:
+        typer.echo("atviz: not every cell is done; the page says which in red, and the same command goes on with them", err=True)
+        raise typer.Exit(1)
+
+
+def _several(option: str, text: str) -> list[str]:
+    """The parts of a list; ValueError for two that are the same."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    twice = next((part for part in parts if parts.count(part) > 1), None)
+    if twice:
+        raise ValueError(f"{option} name {twice} twice; name each once")
+    return parts
+
+
+def _numbers(seeds: str) -> list[int]:
+    parts = [part.strip() for part in seeds.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"seeds is {seeds!r}; write whole numbers separated by commas, such as 0,1,2")
+    return [int(part) for part in _several("seeds", ",".join(str(int(part)) for part in parts))]
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -97,8 +157,9 @@ def train(
     train_limit: TrainLimit = None, test_limit: TestLimit = None, epochs: Epochs = None, train_steps: TrainSteps = None, weights: Weights = None,
     preset: Preset = "paper",
     accelerator: Annotated[str, typer.Option(help="Lightning Fabric's: auto, cpu, gpu …")] = "auto",
-    devices: Annotated[int, typer.Option(help="processes on each node")] = 1,
+    devices: Annotated[int, typer.Option(help="processes on each node; under torchrun and Slurm as many as they start")] = 1,
     num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
+    strategy: Annotated[str, typer.Option(help="Lightning Fabric's: auto, ddp, ddp_find_unused_parameters_true")] = "auto",
     zoo: Annotated[bool, typer.Option("--zoo", help="also keep them in checkpoints/zoo, in half precision, with robust accuracy")] = False,
 ) -> None:  # fmt: skip
     """Train networks; those that are stored already are read."""
@@ -109,7 +170,7 @@ def train(
         dataset, None, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
         train_steps=train_steps, preset=preset, weights=weights,
     )  # fmt: skip
-    fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
     trainer = Trainer(plan, fabric=fabric)
     for name in names:  # refuse a wrong name before training any
         recipes.get(name)
@@ -181,10 +242,11 @@ def explore(
 @app.command()
 @plainly
 def report(folder: Annotated[Path, typer.Argument(help="results/<run>")]) -> None:
-    """Write a run's page again from the files that lie in its folder."""
+    """Write the page of a run or of a sweep again from the files that lie in its folder."""
     from .report import write_report
+    from .sweep_page import write_page
 
-    typer.echo(write_report(folder))
+    typer.echo(write_page(folder) if (folder / "sweep.json").is_file() else write_report(folder))
 
 
 @app.command("notebooks", hidden=True)

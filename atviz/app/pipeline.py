@@ -5,23 +5,25 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, home, shipped
-from ..evidence import Study
-from ..names import unknown
-from ..notebook import Settings, study_of
+import torch
 
-QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of listening on loopback, and calls the interrupt that ends it an error
+from .. import __version__, home, shipped
+from ..models import Networks
+from ..names import unknown
+from ..notebook import Settings
+from ..training import Trainer
+from . import engines, files
+from .engines import Task
+from .execution import execute, refreshed
+from .local import Local
+
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
-VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def notebooks() -> list[Path]:
@@ -91,8 +93,10 @@ def _kind(default: Any) -> str:
     return f"list of {type(default[0]).__name__}" if isinstance(default, list) and default else type(default).__name__
 
 
-def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "") -> tuple[Path, bool]:
-    """Train the networks that have no checkpoint, execute the notebooks, and write the report.
+def run(
+    settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "", workers: int | None = None
+) -> tuple[Path, bool]:  # fmt: skip
+    """Train the networks that have no checkpoint, execute the notebooks, and write the report; several at a time, see `Local`.
 
     A stage that was done with the same settings, data, networks, notebook and package is not done again: in ``run.json`` it keeps its
     ``seconds``, and ``cached_seconds`` is what finding it took. The same holds for the whole run. The folder ``results/<name>/`` gets
@@ -101,6 +105,7 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
     Args:
         chosen: notebooks, default all.
         given: values of the notebooks' own parameters, such as ``{"levels": [4.0, 1024.0]}``.
+        workers: how many trainings, then notebooks, run side by side; None: see `Local`.
 
     Returns:
         the folder, and whether every stage went well.
@@ -114,40 +119,73 @@ def run(settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any
     chosen, given = list(chosen) or notebooks(), given or {}
     check_parameters(given, chosen)
     folder = home() / "results" / (name or default_name(settings, given))
-    record = _read(folder / "run.json")
+    record = files.read(folder / "run.json")
     now = json.loads(json.dumps({"settings": settings.described, "set": given}))
     _check_same(record, now, folder.name)
     settings.stylizer(max(settings.images.test.shape[1:]))  # refuses styles and networks that are not there before anything is trained
     names = [path.stem for path in chosen]
+    engine = Local(workers)
     # notebooks that were run earlier with these settings stay on the page
     record |= now | {"version": __version__, "order": sorted({*record.get("order", []), *names})}
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
-    study = _train(settings, stages)
+    networks = _train(settings, stages, engine)
     worked = "cached_seconds" not in stages["train"]  # else nothing has been trained or executed so far
-    if study:
-        common = {"networks": stages["train"]["key"], "test": study.images.digest, "package": _package_digest()}
+    if networks:
+        common = {"networks": stages["train"]["key"], "test": settings.images.test.digest, "package": _package_digest()}
+        tasks, keys = [], {}
         for path in chosen:
             start, values = time.perf_counter(), _values(path, settings, given, folder)
-            key = _sha256([common, values, path.read_text()])
+            keys[path.stem] = files.sha256([common, values, path.read_text()])
             target = folder / "notebooks" / path.name
-            if stages.get(path.stem, {}).get("key") == key and target.is_file():
+            if stages.get(path.stem, {}).get("key") == keys[path.stem] and target.is_file():
                 print(f"{path.stem}: unchanged")
                 stages[path.stem]["cached_seconds"] = time.perf_counter() - start
-                continue
-            worked = True
-            stages[path.stem] = {"status": "interrupted"}
-            _save(folder, record)
-            stages[path.stem] = _execute(path, target, values) | {"key": key}
-            if stages[path.stem]["status"] != "done":
-                del stages[path.stem]["key"]
-            _save(folder, record)
+            else:
+                stages[path.stem] = {"status": "interrupted"}  # until it has ended
+                tasks.append(Task(path.stem, execute, (path, target, values)))
+        worked = worked or bool(tasks)
+        files.save(folder / "run.json", record)
+        for ended in engines.run(tasks, engine, title="notebooks"):
+            failed = {"status": "failed", "seconds": ended.seconds, "error": ended.error}
+            done = {"status": "done", "seconds": ended.seconds, "key": keys[ended.name]}
+            stages[ended.name] = failed if ended.error else done
+            files.save(folder / "run.json", record)
     if worked:
         record.pop("cached_seconds", None)
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
-    _save(folder, record)
+    files.save(folder / "run.json", record)
     write_report(folder)
     return folder, all(stages.get(stage, {}).get("status") == "done" for stage in ["train", *names])
+
+
+def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:
+    """The networks of a run, of which those that have no checkpoint are trained side by side; None where one failed."""
+    start, before = time.perf_counter(), stages.get("train", {})
+    trainer = Trainer(settings, device=torch.device("cpu"))  # GPUs are for the processes that train
+    failed = [ended.error for ended in engines.run(trainings(settings, trainer), engine, title="networks") if ended.error]
+    if failed:
+        stages["train"] = {"status": "failed", "error": "; ".join(failed)}
+        return None
+    networks = trainer.networks
+    key, seconds = files.sha256({name: network.card["sha256"] for name, network in networks.items()}), time.perf_counter() - start
+    read = before.get("key") == key  # the same networks as before
+    stages["train"] = before | {"cached_seconds": seconds} if read else {"status": "done", "seconds": seconds, "key": key}
+    return networks
+
+
+def trainings(settings: Settings, trainer: Trainer) -> list[Task]:
+    """A task for each network that has no checkpoint. That of ``underfit`` needs the subject's, whose accuracy it stops at."""
+    missing = [name for name in settings.names if name != "underfit" and not trainer.ready(name)]
+    stops = settings.subject in missing
+    if "underfit" in settings.names and (stops or not trainer.ready("underfit")):
+        missing.append("underfit")
+    return [Task(name, train, (replace(settings), name), (settings.subject,) if name == "underfit" and stops else ()) for name in missing]
+
+
+def train(settings: Settings, name: str) -> None:
+    """Train a network that has no checkpoint."""
+    Trainer(settings).obtain(name)
 
 
 def default_name(settings: Settings, given: dict[str, Any] | None = None) -> str:
@@ -157,13 +195,9 @@ def default_name(settings: Settings, given: dict[str, Any] | None = None) -> str
     """
     chosen, path = settings.described, settings.dataset.partition(":")[2]
     plain = chosen == Settings(dataset=settings.dataset, profile=settings.profile).described and not given
-    digest = "" if plain and path == Path(path).name else "-" + _sha256([chosen, given] if given else chosen)[:6]
+    digest = "" if plain and path == Path(path).name else "-" + files.sha256([chosen, given] if given else chosen)[:6]
     dataset = Path(path).name if settings.kind == "folder" else settings.kind
     return f"{settings.profile}-{dataset}{digest}"
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _check_same(record: dict[str, Any], now: dict[str, Any], name: str) -> None:
@@ -175,82 +209,10 @@ def _check_same(record: dict[str, Any], now: dict[str, Any], name: str) -> None:
             raise ValueError(f"results/{name} holds a run of other settings ({key} {a}, here {b}); choose another --name, or delete it")
 
 
-def _train(settings: Settings, stages: dict[str, Any]) -> Study | None:
-    start, before = time.perf_counter(), stages.get("train", {})
-    try:
-        study = study_of(settings)
-    except FloatingPointError as error:
-        stages["train"] = {"status": "failed", "error": str(error)}
-        return None
-    key, seconds = _sha256({name: network.card["sha256"] for name, network in study.networks.items()}), time.perf_counter() - start
-    read = before.get("key") == key  # the same networks as before
-    stages["train"] = before | {"cached_seconds": seconds} if read else {"status": "done", "seconds": seconds, "key": key}
-    return study
-
-
 def _values(notebook: Path, settings: Settings, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     own = parameters(notebook)
     values = settings.literals | {"out": str(folder)} | given
     return {name: values[name] for name in own if name in values}
-
-
-def _execute(notebook: Path, target: Path, values: dict[str, Any]) -> dict[str, Any]:
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
-    folder = target.parent.parent
-    for pattern in (f"figures/{notebook.stem}_*", f"tables/{notebook.stem}_*", f"findings/{notebook.stem}.json"):
-        for old in folder.glob(pattern):
-            old.unlink()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    try:
-        with _for_kernels():
-            papermill.execute_notebook(notebook, target, values, cwd=str(Path.cwd()), **_papermill(notebook))
-        return {"status": "done", "seconds": time.perf_counter() - start}
-    except PapermillExecutionError as error:
-        reason = f"{error.ename}: {error.evalue} (cell {error.cell_index})"
-    except Exception as error:  # a kernel that died, a disk that is full: the other notebooks still run
-        reason = "".join(traceback.format_exception_only(error)).strip()
-    finally:
-        _settle(target)
-    print(f"{notebook.stem} failed: {reason}")
-    return {"status": "failed", "seconds": time.perf_counter() - start, "error": reason}
-
-
-@contextmanager
-def _for_kernels() -> Iterator[None]:
-    """What kernels inherit while this lasts: no progress bars among the outputs, and the same folders as this process."""
-    before = dict(os.environ)
-    os.environ |= {"TQDM_DISABLE": "1", "ATVIZ_HOME": str(home())}
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _papermill(notebook: Path) -> dict[str, Any]:
-    bar = {"desc": notebook.stem, "disable": None}
-    return {"kernel_name": "python3", "progress_bar": bar, "extra_arguments": QUIET, "store_widget_state": False}
-
-
-def _settle(target: Path) -> None:
-    """Drop the views of widgets from an executed notebook: their kernel is gone, and only the picture beside each can be shown."""
-    import nbformat
-
-    if target.is_file():
-        notebook = nbformat.read(target, as_version=4)
-        without_views(notebook)
-        nbformat.write(notebook, target)
-
-
-def without_views(notebook: Any) -> None:
-    """Take the views of widgets out of a notebook's outputs, where another representation is beside them."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if len(output.get("data", {})) > 1:
-                output["data"].pop(VIEW, None)
 
 
 def _package_digest() -> str:
@@ -258,20 +220,6 @@ def _package_digest() -> str:
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         sha.update(path.read_bytes())
     return sha.hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
-def _save(folder: Path, record: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "run.json.partial"
-    partial.write_text(json.dumps(record, indent=1))
-    partial.replace(folder / "run.json")
 
 
 def source_digest(notebook: Any) -> str:
@@ -282,12 +230,9 @@ def source_digest(notebook: Any) -> str:
 def refresh() -> None:
     """Execute the shipped notebooks in place with their own defaults, and stamp them with the digest of their code."""
     import nbformat
-    import papermill
 
     for path in notebooks():
-        with _for_kernels():
-            executed = papermill.execute_notebook(path, None, **_papermill(path))
-        without_views(executed)
+        executed = refreshed(path)
         notebook = nbformat.read(path, as_version=4)
         for mine, done in zip(notebook.cells, executed.cells, strict=True):
             if mine.cell_type == "code":

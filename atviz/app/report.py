@@ -10,24 +10,19 @@ from typing import Any
 
 from ..evidence import Finding
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-
 
 def write_report(folder: Path) -> Path:
     """Write ``index.html`` of a run's folder from the files that lie in it; FileNotFoundError where there is no run."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no run (no run.json); `atviz run` makes one")
     run = json.loads((folder / "run.json").read_text())
     stages = run["stages"]
     sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
     failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") != "done"]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     found = once(f for s in sections for f in s["findings"])
-    page = environment.get_template(TEMPLATE.name).render(
+    return render(
+        "report.html.j2",
+        folder / "index.html",
         run=run,
         settings=run["settings"],
         sections=sections,
@@ -36,8 +31,15 @@ def write_report(folder: Path) -> Path:
         findings=[f for f in found if not f["images"]],
         others=[f for f in found if f["images"]],
     )
-    target = folder / "index.html"
-    target.write_text(page, encoding="utf-8")
+
+
+def render(template: str, target: Path, **values: Any) -> Path:
+    """Write a page from a template of this folder."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    here = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    target.write_text(environment.get_template(template).render(**values), encoding="utf-8")
     return target
 
 
@@ -46,7 +48,7 @@ def _section(folder: Path, name: str, stage: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name, "status": stage["status"], "error": stage.get("error", ""), "link": f"notebooks/{name}.ipynb" if notebook.is_file() else "",
         "title": _title(notebook) or name, "question": _question(notebook), "findings": [cells(row) for row in read_findings(folder, name)],
-        "figures": [_figure(path) for path in sorted(folder.glob(f"figures/{name}_*.png"))],
+        "figures": [figure(path) for path in sorted(folder.glob(f"figures/{name}_*.png"))],
         "tables": [_table(path) for path in sorted(folder.glob(f"tables/{name}_*.csv"))],
     }  # fmt: skip
 
@@ -71,7 +73,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     return finding.cells() | {"clause": finding.clause}
 
 
-def _figure(path: Path) -> dict[str, str]:
+def figure(path: Path) -> dict[str, str]:
     from PIL import Image
 
     with Image.open(path) as image:

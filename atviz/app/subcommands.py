@@ -44,6 +44,15 @@ Weights = Annotated[
     typer.Option(help="to start from: imagenet, a file, or none; default: imagenet for tiny-imagenet and caltech256 at full scale"),
 ]
 
+Name = Annotated[str, typer.Option(help="folder below results/; default: made from the settings")]
+Workers = Annotated[int | None, typer.Option(help="processes side by side; default: one for each core, at most 8, or one for each GPU")]
+
+
+def check_name(name: str) -> None:
+    """ValueError for a name that is not that of a folder below results/."""
+    if name and Path(name).name != name:
+        raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
+
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
     """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""

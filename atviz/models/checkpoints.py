@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def save(folder: Path, state: dict[str, Tensor], card: dict[str, Any]) -> dict[s
     """Write ``state`` and ``card`` (plus the weights' SHA-256) as ``folder``, complete or not at all; return the card."""
     from safetensors.torch import save_file
 
-    partial = folder.with_name(folder.name + ".partial")
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")  # another process may write the same network
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial / WEIGHTS)

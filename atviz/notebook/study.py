@@ -16,21 +16,25 @@ from .settings import Settings
 def study_of(settings: Settings, *, mean: Sequence[float] = ()) -> Study:
     """The study of settings: networks that have no checkpoint are trained. Its ``others`` are the seeds that have been trained already.
 
-    ``mean`` is what colors are reversed about. The default is the ImageNet mean for ImageNet, as in Itazuri et al. (2019), else the mean
-    of the training images to four decimals; in the profile ``zoo`` that mean is in the baseline's model card.
+    ``mean`` is what colors are reversed about, `mean_of` by default.
     """
     images = settings.images.test
     stylizer = settings.stylizer(max(images.shape[1:]))  # first: it refuses styles and networks that are not there
     trainer = Trainer(settings)
     networks = trainer.networks
-    if not mean and settings.kind == "imagenet":
-        mean = IMAGENET_MEAN
-    elif not mean:
-        held = settings.profile == "zoo" and networks.baseline.card["model"].get("mean")
-        mean = held or settings.images.train.channel_stats()[0]
-    material = {"stylizer": stylizer, "mean": tuple(round(float(value), 4) for value in mean)}
+    material = {"stylizer": stylizer, "mean": tuple(round(float(value), 4) for value in mean) or mean_of(settings, networks.baseline.card)}
     study = Study(networks, images, store_of_home(), settings.seed, settings.scale, material)
     return replace(study, others=[replace(study, networks=others) for others in trainer.retrained()])
+
+
+def mean_of(settings: Settings, card: Mapping[str, Any]) -> tuple[float, ...]:
+    """What colors are reversed about: the ImageNet mean for ImageNet, as in Itazuri et al. (2019), else the mean of the training images.
+
+    In the profile ``zoo`` that mean is in ``card``, the model card of one of the networks. To four decimals.
+    """
+    held = settings.profile == "zoo" and card["model"].get("mean")
+    mean = IMAGENET_MEAN if settings.kind == "imagenet" else held or settings.images.train.channel_stats()[0]
+    return tuple(round(float(value), 4) for value in mean)
 
 
 def open_page(name: str, parameters: Mapping[str, Any]) -> Page:

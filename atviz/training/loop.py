@@ -231,7 +231,7 @@ def _collapse_message(recipe: Recipe, row: dict[str, Any]) -> str:
 
 def _keep(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_suffix(".partial")
+    partial_path = path.with_suffix(f".{os.getpid()}.partial")  # another process may train the same network
     torch.save(state, partial_path)
     partial_path.replace(path)
 

@@ -1,7 +1,11 @@
 """A trained network, notebooks of a few lines, and settings that train in a moment."""
 
-from collections.abc import Callable, Iterator
+import importlib
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 
 from atviz.app.cli import app
 from atviz.notebook import Settings
+from atviz.training import Trainer
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +36,35 @@ def of_trained(trained_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that train in a moment, in a home of the test's own."""
     monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
-    yield Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+    return Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
+
+
+@pytest.fixture(scope="session")
+def _checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATVIZ_HOME", str(home))
+        trainer = Trainer(Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1")))
+        trainer.obtain("normal"), trainer.obtain("fgsm-0.1")
+    return home / "checkpoints"
+
+
+@pytest.fixture
+def tiny(untrained: Settings, _checkpoints: Path, tmp_path: Path) -> Settings:
+    """The same settings; their networks are trained."""
+    shutil.copytree(_checkpoints, tmp_path / "checkpoints")
+    return untrained
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`tasks_of_tests`, which other processes find, too."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("tasks_of_tests")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ print(done.output)
 def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "train", "evaluate", "explore", "instruments", "report", "data", "models", "stylize"):
+    for command in ("run", "train", "evaluate", "explore", "instruments", "report", "sweep", "data", "models", "stylize"):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
     for hidden in ("notebooks", "controls", "transfer", "readme"):
         assert not re.search(rf"^  {hidden} ", done.stdout, re.MULTILINE), hidden
@@ -50,6 +50,7 @@ def test_help_imports_nothing_heavy():
         (["--set", "seed=3"], "write --seed"),
         (["--set", "levels"], "write NAME=VALUE"),
         (["--name", "../x"], "without slashes"),
+        (["--workers", "0"], "workers is 0; it must be at least 1"),
         (["--seeds", "3"], "No such option: --seeds (Possible options: --seed"),
         (["--seed", "x"], "Invalid value for '--seed'"),
         (["--size", "0"], "size is 0; it must be at least 1"),

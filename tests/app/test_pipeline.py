@@ -13,8 +13,9 @@ from dataclasses import replace
 import nbformat
 import pytest
 
-from atviz.app import pipeline
+from atviz.app import engines, pipeline
 from atviz.notebook import Settings
+from atviz.training import Trainer
 
 ATVIZ = [sys.executable, "-c", "from atviz.app.cli import app; app()"]
 TINY = ["--profile", "smoke", "--train-limit", "200", "--test-limit", "60"]
@@ -161,7 +162,7 @@ def held(tiny, tmp_path, write_notebook):
 def test_a_run_of_other_settings_is_not_overwritten(held, tiny, changes, given, message, monkeypatch):
     path, notebook = held
     before = path.read_text()
-    monkeypatch.setattr(pipeline, "study_of", lambda settings: pytest.fail("trained before it was refused"))
+    monkeypatch.setattr(engines, "run", lambda *_, **__: pytest.fail("trained before it was refused"))
     expected = f"results/r holds a run of other settings ({message}); choose another --name, or delete it"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         pipeline.run(replace(tiny, **changes), chosen=[notebook], given=given, name="r")
@@ -208,15 +209,43 @@ def test_a_run_keeps_the_time_of_the_work_beside_that_of_reading_it_again(tiny, 
     assert mended["train"][0] == worked["train"][0] > mended["train"][1]
 
 
-def test_a_training_that_diverges_is_told_on_the_page(tiny, tmp_path, monkeypatch, write_notebook):
-    def diverge(*_, **__):
-        raise FloatingPointError("the loss of normal became nan in epoch 1")
-
-    monkeypatch.setattr("atviz.training.loop.fit", diverge)
-    folder, fine = pipeline.run(tiny, chosen=[write_notebook(tmp_path / "nb", "91_x", "1")], name="r")
+def test_a_training_that_diverges_is_told_on_the_page(untrained, tmp_path, monkeypatch, write_notebook, jobs):
+    monkeypatch.setattr(pipeline, "train", jobs.train_or_diverge)
+    folder, fine = pipeline.run(untrained, chosen=[write_notebook(tmp_path / "nb", "91_x", "1")], name="r")
     assert not fine
-    assert "became nan in epoch 1" in (folder / "index.html").read_text()
+    assert "the loss of fgsm-0.1 became nan in epoch 1" in (folder / "index.html").read_text()
     assert not (folder / "notebooks").exists()
+    (kept,) = tmp_path.glob("checkpoints/local/*")
+    assert "-normal-" in kept.name  # the other went on
+
+
+def test_networks_are_trained_side_by_side_and_underfit_after_the_subject(untrained, tmp_path):
+    settings = replace(untrained, models=("normal", "underfit", "fgsm-0.1", "pgd-inf-0.1"))
+    trainer = Trainer(settings)
+    tasks = {task.name: task for task in pipeline.trainings(settings, trainer)}
+    assert {name: task.needs for name, task in tasks.items()} == {
+        "normal": (), "fgsm-0.1": (), "pgd-inf-0.1": (), "underfit": ("fgsm-0.1",),
+    }  # fmt: skip
+    assert not tmp_path.joinpath("checkpoints").exists()  # to ask trains nothing
+    trainer.obtain("fgsm-0.1")
+    assert {task.name: task.needs for task in pipeline.trainings(settings, trainer)} == {"normal": (), "pgd-inf-0.1": (), "underfit": ()}
+    trainer.obtain("underfit")
+    assert [task.name for task in pipeline.trainings(settings, trainer)] == ["normal", "pgd-inf-0.1"]
+    # what other processes are given holds no images
+    assert settings.images.train and len(tasks["normal"].packed) < 2000
+
+
+def test_notebooks_run_side_by_side(tiny, tmp_path, write_notebook):
+    wait = "import pathlib, time\nhere = pathlib.Path({folder!r})\n(here / {name!r}).touch()\n"
+    wait += "deadline = time.monotonic() + 60\nwhile len(list(here.iterdir())) < 2 and time.monotonic() < deadline:\n    time.sleep(0.02)\n"
+    wait += "assert len(list(here.iterdir())) == 2"
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    names = ("91_first", "92_second")
+    chosen = [write_notebook(tmp_path / "nb", name, wait.format(folder=str(meeting), name=name)) for name in names]
+    folder, fine = pipeline.run(tiny, chosen=chosen, name="r", workers=2)
+    assert fine
+    assert json.loads((folder / "run.json").read_text())["order"] == list(names)
 
 
 def test_killed_in_the_middle_of_training_it_goes_on_from_the_last_epoch(tmp_path):
@@ -225,7 +254,7 @@ def test_killed_in_the_middle_of_training_it_goes_on_from_the_last_epoch(tmp_pat
         [*ATVIZ, *args], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not (kept := list(tmp_path.glob("checkpoints/local/*.training"))) and time.monotonic() < deadline:
+    while not (kept := list(tmp_path.glob("checkpoints/local/*normal*.training"))) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -256,20 +285,20 @@ from pathlib import Path
 from atviz.app import pipeline
 from atviz.notebook import Settings
 settings = Settings(profile="smoke", train_limit=200, test_limit=60, models=("normal", "fgsm-0.1"))
-pipeline.run(settings, chosen=[Path(p) for p in sys.argv[1:]], name="r")
+pipeline.run(settings, chosen=[Path(p) for p in sys.argv[1:]], name="r", workers=1)
 """
 
 
-def test_killed_between_stages_it_goes_on_with_the_one_that_was_not_finished(tmp_path, write_notebook):
+def test_killed_between_stages_it_goes_on_with_the_one_that_was_not_finished(tiny, tmp_path, write_notebook):
     first = write_notebook(tmp_path / "nb", "91_first", "print('first')")
     flag = tmp_path / "flag"
     once = "\n".join(
         [
-            "import os, signal, pathlib",
+            "import psutil, pathlib",
             f"flag = pathlib.Path({str(flag)!r})",
             "if not flag.exists():",
             "    flag.touch()",
-            "    os.kill(os.getppid(), signal.SIGKILL)",
+            "    psutil.Process().parent().parent().kill()",  # not the process that holds this kernel, but the whole run
         ]
     )
     second = write_notebook(tmp_path / "nb", "92_second", once)

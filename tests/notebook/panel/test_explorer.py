@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from PIL import Image
 
 from atviz import saliency
-from atviz.app import pipeline
+from atviz.app import execution
 from atviz.notebook import explore, figures, panel
 from atviz.notebook.explore import State
 from atviz.notebook.panel import saving
@@ -198,12 +198,12 @@ def test_a_good_upload_is_shown_and_said(explorer, content):
 @pytest.mark.parametrize("views", [True, False], ids=["as a kernel left it", "as atviz writes it"])
 def test_without_a_kernel_a_picture_stands_there(explorer, views):
     bundle = explorer._repr_mimebundle_()
-    assert pipeline.VIEW in bundle
+    assert execution.VIEW in bundle
     output = nbformat.v4.new_output("display_data", data=bundle)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show", outputs=[output])])
     if not views:
-        pipeline.without_views(notebook)
-        assert pipeline.VIEW not in output["data"]
+        execution.without_views(notebook)
+        assert execution.VIEW not in output["data"]
     html, _ = HTMLExporter().from_notebook_node(notebook)
     assert bundle["image/png"][:60] in html
     assert explorer.model_id not in html
