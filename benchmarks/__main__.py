@@ -2,6 +2,7 @@
 
 python -m benchmarks                       attacks, training, saliency, distortions, loading, growth
 python -m benchmarks attacks saliency      only these
+python -m benchmarks page                  copies the tables of results/benchmarks into benchmarks/README.md
 python -m benchmarks plan                  hours of a big study, from operations counted and rates
 python -m benchmarks whole --before COMMIT `atviz run` from nothing, repeated and with the zoo, now and at a commit
 
@@ -11,10 +12,12 @@ Every part writes its table to results/benchmarks/<part>.{csv,md}; ratios also g
 from __future__ import annotations
 
 import argparse
+import re
 import warnings
+from pathlib import Path
 
 from . import attacks, distorting, loading, maps, planning, scaling, training, whole
-from .measure import ROOT, append_history, ceilings, machine, markdown, measured, table
+from .measure import ROOT, append_history, ceilings, machine, markdown, measured, pipes, table
 from .subjects import subject_of
 
 PARTS = ("attacks", "training", "saliency", "distortions", "loading", "growth")
@@ -23,7 +26,7 @@ OUT = ROOT / "results" / "benchmarks"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "whole", []], help="default: all but plan and whole")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "whole", "page", []], help="default: the first six")
     parser.add_argument("--dataset", default="fashion", help="fashion, cifar10 or folder:PATH; its networks in the zoo are attacked")
     parser.add_argument("--images", type=int, default=1000, help="of the PGD-40 evaluation")
     parser.add_argument("--turns", type=int, default=5)
@@ -32,6 +35,9 @@ def main() -> None:
     parser.add_argument("--before", default="28f79ae", help="commit that the whole is compared with")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
+    if parts == ["page"]:
+        fill_page()
+        return
     warnings.filterwarnings("ignore")  # peers warn of each other's ways
     about, limits = machine(), ceilings()
     head = "; ".join(f"{key} {value}" for key, value in about.items())
@@ -61,21 +67,32 @@ def main() -> None:
         elif part == "loading":
             found = loading.png(given.files)
             tree = loading.streamed(given.tree)
-            text += found.to_string(index=False) + "\n\n" + tree.to_string(index=False)
+            text += pipes(found) + "\n\n" + pipes(tree)
         elif part == "growth":
             found = scaling.growth(subject)
-            text += found.to_string(index=False)
+            text += pipes(found)
         elif part == "plan":
             found = planning.hours()
-            text += found.round(3).to_string(index=False)
+            text += pipes(found.round(3))
         else:
             found, stages = whole.compared(given.before)
             stages.to_csv(OUT / "stages.csv", index=False)
-            text += found.to_string(index=False) + "\n\n" + stages.pivot_table("seconds", "stage", "version").to_string()
+            text += pipes(found) + "\n\n" + pipes(stages.pivot_table("seconds", "stage", "version").reset_index().round(1))
         found.to_csv(OUT / f"{part}.csv", index=False)
         (OUT / f"{part}.md").write_text(text + "\n")
         if part not in sets:
             print(text, flush=True)
+
+
+def fill_page() -> None:
+    """Put each part's table between its marks; a part that was not measured here keeps the old one."""
+    page = Path(__file__).parent / "README.md"
+
+    def filled(match: re.Match[str]) -> str:
+        found = OUT / f"{match['part']}.md"
+        return f"{match['open']}\n{found.read_text().strip()}\n<!-- end -->" if found.is_file() else match[0]
+
+    page.write_text(re.sub(r"(?P<open><!-- part: (?P<part>\w+) -->).*?<!-- end -->", filled, page.read_text(), flags=re.DOTALL))
 
 
 if __name__ == "__main__":

@@ -162,6 +162,16 @@ def markdown(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def pipes(found: pd.DataFrame) -> str:
+    """A table in Markdown."""
+    lines = [
+        list(found.columns),
+        ["---"] * found.shape[1],
+        *(["" if pd.isna(v) else v for v in row] for row in found.itertuples(index=False)),
+    ]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def _time(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 

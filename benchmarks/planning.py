@@ -43,14 +43,16 @@ class Job:
         return 2 * self.steps + 3
 
 
-TINY = "atviz train pgd-inf-8 --dataset tiny-imagenet:PATH --profile full --arch resnet18 --size 224"
+CIFAR = "--dataset cifar10 --profile full --arch resnet18"
+TINY = "--dataset tiny-imagenet:PATH --profile full --arch resnet18 --size 224 --weights imagenet"
+IMAGENET = "--dataset imagenet:PATH --profile full --arch resnet50 --size 224"
 JOBS = [
-    Job("CIFAR-10, normal", "resnet18", 10, 32, 50_000, 30, 0, "atviz train normal --dataset cifar10 --profile full --arch resnet18"),
-    Job("CIFAR-10, PGD-7", "resnet18", 10, 32, 50_000, 30, 7, "atviz train pgd-inf-8 --dataset cifar10 --profile full --arch resnet18 --train-steps 7"),
-    Job("Tiny ImageNet at 224, PGD-20, fine-tuned", "resnet18", 200, 224, 100_000, 21, 20, f"{TINY} --weights imagenet"),
-    Job("ImageNet, FGSM (Itazuri et al.)", "resnet50", 1000, 224, 1_281_167, 90, 1, "atviz train fgsm-0.005 --dataset imagenet:PATH --profile full --preset itazuri --arch resnet50 --size 224"),
-    Job("ImageNet, PGD-7", "resnet50", 1000, 224, 1_281_167, 90, 7, "atviz train pgd-inf-4 --dataset imagenet:PATH --profile full --arch resnet50 --size 224 --epochs 90 --train-steps 7"),
-]  # fmt: skip
+    Job("CIFAR-10, normal", "resnet18", 10, 32, 50_000, 30, 0, f"atviz train normal {CIFAR}"),
+    Job("CIFAR-10, PGD-7", "resnet18", 10, 32, 50_000, 30, 7, f"atviz train pgd-inf-8 {CIFAR} --train-steps 7"),
+    Job("Tiny ImageNet at 224, PGD-20, fine-tuned", "resnet18", 200, 224, 100_000, 21, 20, f"atviz train pgd-inf-8 {TINY}"),
+    Job("ImageNet, FGSM", "resnet50", 1000, 224, 1_281_167, 90, 1, f"atviz train fgsm-0.005 {IMAGENET} --preset itazuri"),
+    Job("ImageNet, PGD-7", "resnet50", 1000, 224, 1_281_167, 90, 7, f"atviz train pgd-inf-4 {IMAGENET} --epochs 90 --train-steps 7"),
+]
 
 
 def forward_flops(arch: str, side: int, classes: int) -> int:

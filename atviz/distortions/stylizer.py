@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..models import check_images, check_pixels, evaluating, fingerprint
 from .adain import AdaIN, check_alpha, moments, toned
 
+KEPT = 1000  # batches whose styles' moments are kept
 CHUNK = 2**20  # pixels that are decoded at once: about 0.3 GB of a VGG's activations
 
 
@@ -62,6 +63,7 @@ class Stylizer:
         ground = "kept" if keep_ground else "decoded"
         self.key = f"adain {fingerprint(network)[:24]} styles {digest.hexdigest()[:24]} alpha {self.alpha!r} seed {seed} ground {ground}"
         self._moments: tuple[Tensor, Tensor] | None = None
+        self._toned: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def choose(self, x: Tensor) -> Tensor:
         """The number of each image's style, (N,)."""
@@ -89,8 +91,13 @@ class Stylizer:
 
     def _wanted(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """The moments that the features of each image get."""
-        if x.shape[1] == 1:
-            return moments(self.network.encode(toned(self.styles[index.to(self.styles.device)].to(x.device), x)))
+        if x.shape[1] == 1:  # the style's tone is the image's: they are kept, because a sweep asks for them again at every alpha
+            key = hashlib.sha256(x.float().cpu().contiguous().numpy().tobytes() + index.numpy().tobytes()).digest()
+            if key not in self._toned:
+                if len(self._toned) >= KEPT:
+                    self._toned.clear()
+                self._toned[key] = moments(self.network.encode(toned(self.styles[index.to(self.styles.device)].to(x.device), x)))
+            return self._toned[key]
         mean, std = self._style_moments(x.device)
         return mean.to(x.device)[index], std.to(x.device)[index]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -23,6 +24,8 @@ from .sanity import Method, asked
 
 COPIES = 50  # noisy copies of SmoothGrad
 BATCH = 100  # images
+MOST, SETS = 2**21, 32  # numbers in a set of maps that is kept, and such sets: at most 256 MiB
+_KEPT: dict[tuple[str, str, str, int], list[Tensor]] = {}
 # methods whose maps have a value for each pixel; those that explain patches have maps as coarse as the patches
 PIXELWISE = (
     "SmoothGrad", "Grad", "Vanilla", "Guided Backprop", "Integrated", "Deconvolution", "InputXGradient", "IntegratedGradients", "DeepLift",
@@ -57,12 +60,10 @@ def saliency_scores(
     (n, number of bands). ``method`` is as in `method_of`.
     """
     check_fits(model, images)
-    ask = method_of(method, copies)
 
     def run() -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
-        for x, y in images.batches(BATCH, device=device_of(model)):
-            maps = ask(model, x, y)
+        for (x, _), maps in zip(images.batches(BATCH, device=device_of(model)), maps_of(model, images, method, copies), strict=True):
             numbers = map_numbers(maps, x=x) | {
                 "edges_object": saliency.edge_agreement(maps, x, blank=False),
                 "bands": saliency.band_shares(maps, saliency.octaves(min(x.shape[-2:]))),
@@ -74,6 +75,25 @@ def saliency_scores(
     numbers = sorted({row.number for row in named(MAPS).values() if "mask" not in row.needs})
     key = {"measure": "saliency", **_described(method, copies), "numbers": numbers, "model": fingerprint(model), "images": images.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
+
+
+def maps_of(model: nn.Module, images: Images, method: str, copies: int) -> Iterator[Tensor]:
+    """The maps of each image's true class, `BATCH` by `BATCH`. Those of the last `SETS` small sets are kept: several numbers are made of them."""
+    key = fingerprint(model), images.digest, method, copies
+    if key in _KEPT:
+        yield from _KEPT[key]
+        return
+    ask, parts = method_of(method, copies), []
+    small = len(images) * math.prod(images.shape) <= MOST
+    for x, y in images.batches(BATCH, device=device_of(model)):
+        maps = ask(model, x, y)
+        if small:
+            parts.append(maps)
+        yield maps
+    if small:
+        _KEPT[key] = parts
+        while len(_KEPT) > SETS:
+            del _KEPT[next(iter(_KEPT))]
 
 
 def _described(method: str, copies: int) -> dict[str, Any]:
@@ -115,11 +135,10 @@ def similarities(
     """
     for model in models.values():
         check_fits(model, images)
-    ask = method_of(method, copies)
 
     def run() -> dict[str, list[Any]]:
         found = {name: np.broadcast_to(np.eye(len(models)), (len(images), len(models), len(models))).copy() for name in ("rank", "ssim")}
-        maps = [torch.cat([ask(model, x, y).cpu() for x, y in images.batches(BATCH, device=device_of(model))]) for model in models.values()]
+        maps = [torch.cat([part.cpu() for part in maps_of(model, images, method, copies)]) for model in models.values()]
         for i, j in combinations(range(len(maps)), 2):
             for name, values in saliency.similarity(maps[i], maps[j]).items():
                 found[name][:, i, j] = found[name][:, j, i] = values.numpy()
