@@ -16,17 +16,17 @@ import re
 import warnings
 from pathlib import Path
 
-from . import attacks, distorting, loading, maps, planning, scaling, training, whole
+from . import attacks, distorting, loading, maps, planning, scaling, techniques, training, whole
 from .measure import ROOT, append_history, ceilings, machine, markdown, measured, pipes, table
 from .subjects import subject_of
 
-PARTS = ("attacks", "training", "saliency", "distortions", "loading", "growth")
+PARTS = ("attacks", "techniques", "training", "saliency", "distortions", "loading", "growth")
 OUT = ROOT / "results" / "benchmarks"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "whole", "page", []], help="default: the first six")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "whole", "page", []], help="default: the first seven")
     parser.add_argument("--dataset", default="fashion", help="fashion, cifar10 or folder:PATH; its networks in the zoo are attacked")
     parser.add_argument("--images", type=int, default=1000, help="of the PGD-40 evaluation")
     parser.add_argument("--turns", type=int, default=5)
@@ -47,6 +47,7 @@ def main() -> None:
     subject = subject_of(given.dataset)
     sets = {
         "attacks": lambda: attacks.cases(subject, given.images, given.turns),
+        "techniques": lambda: techniques.cases(subject, given.turns),
         "training": lambda: training.cases(given.turns),
         "saliency": lambda: maps.cases(given.turns),
         "distortions": lambda: distorting.cases(given.turns),

@@ -25,7 +25,7 @@ from .sanity import Method, asked
 COPIES = 50  # noisy copies of SmoothGrad
 BATCH = 100  # images
 MOST, SETS = 2**21, 32  # numbers in a set of maps that is kept, and such sets: at most 256 MiB
-_KEPT: dict[tuple[str, str, str, int], list[Tensor]] = {}
+_KEPT: dict[tuple[str, str, str, int], Tensor] = {}
 # methods whose maps have a value for each pixel; those that explain patches have maps as coarse as the patches
 PIXELWISE = (
     "SmoothGrad", "Grad", "Vanilla", "Guided Backprop", "Integrated", "Deconvolution", "InputXGradient", "IntegratedGradients", "DeepLift",
@@ -81,7 +81,7 @@ def maps_of(model: nn.Module, images: Images, method: str, copies: int) -> Itera
     """The maps of each image's true class, `BATCH` by `BATCH`. Those of the last `SETS` small sets are kept: several numbers are made of them."""
     key = fingerprint(model), images.digest, method, copies
     if key in _KEPT:
-        yield from _KEPT[key]
+        yield from _KEPT[key].split(BATCH)
         return
     ask, parts = method_of(method, copies), []
     small = len(images) * math.prod(images.shape) <= MOST
@@ -91,7 +91,7 @@ def maps_of(model: nn.Module, images: Images, method: str, copies: int) -> Itera
             parts.append(maps)
         yield maps
     if small:
-        _KEPT[key] = parts
+        _KEPT[key] = torch.cat(parts)
         while len(_KEPT) > SETS:
             del _KEPT[next(iter(_KEPT))]
 
