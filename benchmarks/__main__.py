@@ -60,6 +60,7 @@ def main() -> None:
                 new = measured(case, limits)
                 rows += new
                 print(markdown(table(new)).split("\n", 2)[2], flush=True)
+                (OUT / f"{part}.md").write_text(text + markdown(table(rows)) + "\n")  # what an interruption leaves
             found = table(rows)
             append_history(found, about)
             text += markdown(found)
