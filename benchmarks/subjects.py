@@ -29,8 +29,7 @@ def subject_of(dataset: str) -> Subject:
     """The zoo's networks of a data set with its test images."""
     zoo = models.checkpoints.zoo(dataset)
     eps = eval_eps(dataset)
-    robust = next(name for name in zoo if name.startswith("pgd-inf"))
-    robust = max((name for name in zoo if name.startswith("pgd-inf")), key=lambda name: float(name.rpartition("-")[2]), default=robust)
+    robust = max((name for name in zoo if name.startswith("pgd-inf")), key=lambda name: float(name.rpartition("-")[2]))
     networks = {"normal": models.load(zoo["normal"]).module, f"robust ({robust})": models.load(zoo[robust]).module}
     arch = models.checkpoints.read_card(zoo["normal"])["model"]["arch"]
     return Subject(dataset, data.load(dataset, "test"), networks, arch, eps)

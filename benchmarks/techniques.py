@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
@@ -13,7 +15,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from atviz import attacks, evidence, models, saliency
+from atviz import attacks, data, evidence, models, saliency
+from atviz.distortions import Stylizer, load_adain
 
 from .measure import OURS, Case
 from .subjects import Subject, subject_of
@@ -52,6 +55,23 @@ def cases(subject: Subject, turns: int) -> Iterator[Case]:
         "folding and channels last: predictions", subject.shape(1000), 1000, "images",
         {OURS: predicted, "without": lambda: without_folding(predicted)}, near, turns,
     )  # fmt: skip
+    network = models.folded(net, x)
+
+    def gradient(of: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(of(leaf).log_softmax(1)[:, 0].sum(), leaf)[0]
+
+    frozen = deepcopy(net).requires_grad_(False)
+    yield Case(
+        "tried: parameters without gradient", shape, 100, "images",
+        {OURS: lambda: gradient(net), "without gradient": lambda: gradient(frozen)}, near, turns,
+    )  # fmt: skip
+    if shutil.which("g++"):
+        compiled = torch.compile(network)
+        yield Case(
+            "tried: torch.compile of the folded network", shape, 100, "images",
+            {OURS: lambda: gradient(network), "compiled": lambda: gradient(compiled)}, near, turns,
+        )  # fmt: skip
     few = subject.test[:300]
     for role, network in subject.networks.items():
         attack = partial(attacks.pgd, **options, steps=40)
@@ -70,6 +90,22 @@ def cases(subject: Subject, turns: int) -> Iterator[Case]:
             "one image in a pass": lambda: torch.cat([saliency.smooth_grad(net, x[i : i + 1], y[i : i + 1], n=50, chunk=50) for i in range(20)]),
         },
         near, turns,
+    )  # fmt: skip
+    styled = Stylizer(load_adain("small"), data.load_styles("procedural", size=max(x.shape[1:])))
+    alphas = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def painted(forget: bool) -> Tensor:
+        found = []
+        for alpha in alphas:
+            if forget:
+                styled._toned.clear()
+            found.append(styled(x, alpha))
+        styled._toned.clear()
+        return torch.stack(found)
+
+    yield Case(
+        "styles' moments kept: 5 strengths of stylizing", shape, 500, "images",
+        {OURS: lambda: painted(False), "without": lambda: painted(True)}, near, turns,
     )  # fmt: skip
     with get_context("spawn").Pool(2, _one_thread, (subject.dataset,)) as pool:
         yield Case(

@@ -92,7 +92,8 @@ class Stylizer:
     def _wanted(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """The moments that the features of each image get."""
         if x.shape[1] == 1:  # the style's tone is the image's: they are kept, because a sweep asks for them again at every alpha
-            key = hashlib.sha256(x.float().cpu().contiguous().numpy().tobytes() + index.numpy().tobytes()).digest()
+            seen = x.float().cpu().contiguous().numpy().tobytes() + index.numpy().tobytes() + str(x.device).encode()
+            key = hashlib.sha256(seen).digest()
             if key not in self._toned:
                 if len(self._toned) >= KEPT:
                     self._toned.clear()

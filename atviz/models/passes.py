@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,6 +21,7 @@ from .inference import device_of, evaluating, memory_format
 
 PROBES = 2  # images on which a folded network is compared with the network itself
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+OWN = {"training", *vars(nn.Module())}  # a module's own attributes: mode, weights and layers are compared otherwise, or do not count
 TOLERANCE = 1e-3  # of the logits, relative to their size; 1e-9 in float64
 
 
@@ -40,7 +42,7 @@ def folded(model: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     if not len(x) or any(getattr(module, hooks) for module in model.modules() for hooks in HOOKS):
         return model
     known = _KNOWN.get(model)
-    if known is None or known.modules != _identities(model) or known.device != x.device:
+    if known is None or known.identities != _identities(model) or known.device != x.device:
         known = _KNOWN[model] = _trace(model, x)
     if known.graph is None:
         return model
@@ -54,7 +56,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk:
     found, network = [], None
     with evaluating(model):
         for x, _ in batches:
-            network = network or folded(model, x)
+            network = folded(model, x) if network is None else network
             # gradients are off for this forward pass alone: the batches may come from an attack
             with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
                 logits = network(x)
@@ -66,7 +68,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk:
 class _Folded:
     """What is known of a network: its graph, None where it must not be used, and which convolution of the graph stands for which layers."""
 
-    modules: list[int]
+    identities: list[Any]
     device: torch.device
     graph: fx.GraphModule | None = None
     layout: torch.memory_format = torch.contiguous_format
@@ -97,9 +99,14 @@ class _Tracer(fx.Tracer):
         return not any(True for _ in m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _identities(model: nn.Module) -> list[int]:
-    """What changes where a layer, or the type of its weights, is exchanged."""
-    return [id(module) for module in model.modules()] + [hash(tensor.dtype) for tensor in chain(model.parameters(), model.buffers())]
+def _identities(model: nn.Module) -> list[Any]:
+    """What changes where a layer, its weights or another attribute is exchanged, from which the graph was made."""
+    modules, tensors = list(model.modules()), chain(model.parameters(), model.buffers())
+    values = [
+        (name, value if isinstance(value, str | int | float | tuple | None) else id(value))
+        for module in modules for name, value in vars(module).items() if name not in OWN
+    ]  # fmt: skip
+    return [*map(id, modules), *((id(tensor), tensor.dtype) for tensor in tensors), *values]
 
 
 def _trace(model: nn.Module, x: Tensor) -> _Folded:

@@ -17,6 +17,11 @@ def size(x_adv, x, norm):
     return delta.abs().amax(1) if norm == "linf" else delta.norm(dim=1)
 
 
+def quarter(eps, norm, step):
+    """A step size of about a quarter of the radius: the L2 norm of a sign step is 28, and a unit step moves a pixel by about 1/28."""
+    return eps / 4 * {("linf", "gradient"): 28, ("l2", "sign"): 1 / 28}.get((norm, step), 1)
+
+
 # --- the ball
 
 
@@ -25,8 +30,7 @@ def size(x_adv, x, norm):
 def test_stays_in_the_ball_and_does_harm(trained, batch, norm, step, random_start, restarts, loss, seeded):
     x, y = batch
     eps = {"linf": 0.05, "l2": 1.0}[norm]
-    # steps of about a quarter of the radius: the L2 norm of a sign step is 28, and a unit step moves a pixel by about 1/28
-    step_size = eps / 4 * {("linf", "gradient"): 28, ("l2", "sign"): 1 / 28}.get((norm, step), 1)
+    step_size = quarter(eps, norm, step)
     options = dict(norm=norm, step=step, random_start=random_start, restarts=restarts, generator=seeded())
     x_adv = pgd(trained, x, y, eps=eps, step_size=step_size, steps=6, **options)
     assert x_adv.shape == x.shape and x_adv.dtype == x.dtype
@@ -272,8 +276,7 @@ def test_large_eps_is_meant_for_l2(linear, images):
 def test_early_stop_finds_what_the_whole_attack_finds(trained, batch, norm, step, random_start, restarts, loss, seeded):
     x, y = batch
     eps = {"linf": 0.03, "l2": 0.5}[norm]
-    step_size = eps / 4 * {("linf", "gradient"): 28, ("l2", "sign"): 1 / 28}.get((norm, step), 1)
-    options = dict(eps=eps, step_size=step_size, steps=6, norm=norm, step=step, random_start=random_start, restarts=restarts)
+    options = dict(eps=eps, step_size=quarter(eps, norm, step), steps=6, norm=norm, step=step, random_start=random_start, restarts=restarts)
     whole, early = (pgd(trained, x, y, **options, early_stop=stop, generator=seeded()) for stop in (False, True))
     fooled_by_whole, fooled = (trained(found).argmax(1) != y for found in (whole, early))
     assert (fooled >= fooled_by_whole).all() and 0 < fooled.sum() < len(y)

@@ -110,6 +110,26 @@ def test_an_exchanged_layer_and_another_type_are_seen():
     assert models.folded(model, x.float())(x.float()).dtype == torch.float32
 
 
+class Scaled(nn.Module):
+    """What it computes depends on an attribute that is neither a layer nor a weight, and on a weight of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.scale, self.shift = nn.Conv2d(1, 2, 1), 1.0, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return self.scale * self.conv(x).mean((2, 3)) + self.shift
+
+
+def test_an_attribute_of_ones_own_is_seen():
+    model, x = Scaled().eval(), image(2, 1, 4, 4)
+    assert models.folded(model, x) is not model
+    model.scale = 3.0
+    assert torch.allclose(models.folded(model, x)(x), model(x))
+    model.shift = nn.Parameter(torch.ones(1))
+    assert torch.allclose(models.folded(model, x)(x), model(x))
+
+
 class Shared(nn.Module):
     """One convolution called twice, before two normalizations, and one whose output is read twice."""
 
