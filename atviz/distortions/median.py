@@ -1,7 +1,7 @@
 """The median of the square around each pixel, from minima and maxima of whole images: exact in every floating type, on any device.
 
-Squares that overlap share work: each column is sorted once, and so are pairs and quadruples of columns. SciPy's median filter took
-9 times as long or more (benchmarks/README.md).
+Squares that overlap share work: each column is sorted once, and so are pairs and quadruples of columns. `python -m benchmarks distortions`
+measures it beside SciPy's and kornia's.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def smooth_grad(
 
     Args:
         chunk: noisy copies in one pass, of one image or of several; default `pass_size`.
-        bf16: the passes in bfloat16, by default where the hardware is faster for it. benchmarks/README.md states the error of the map.
+        bf16: the passes in bfloat16, by default where the hardware is faster for it. `python -m benchmarks saliency` measures
+            the error of the map.
 
     Raises:
         ValueError: as `grad`; an n below 1 or a negative sigma.
