@@ -163,9 +163,7 @@ def _measure(models: Mapping[str, nn.Module], images: Images, cells: Sequence[_C
             shown = cell.distort(x.clone() if len(cells) > 1 else x)  # a function of one's own may change what it gets
             for m in cell.missing:
                 found = predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT)
-                if (
-                    not done
-                ):  # one array, because a list of small ones would keep the memory of the batches between them from being used again
+                if not done:  # one array: small ones between the batches would keep the batches' memory from being used again
                     cell.missing[m] = np.empty((len(images), found.shape[1]), dtype=np.int32)
                 cell.missing[m][done : done + len(y)] = found.numpy()
         done += len(y)
