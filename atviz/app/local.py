@@ -41,8 +41,8 @@ def devices() -> list[str]:
 class Local:
     """Processes of this machine, started afresh: a process that was forked from one with torch's threads may hang.
 
-    ``workers`` is how many, ``cpus`` and ``gpus`` what each gets. By default there is one for each core, at most `MOST_WORKERS`, with
-    an equal share of the cores; on a machine with GPUs one for each GPU.
+    ``workers`` is how many, ``cpus`` (as threads) and ``gpus`` what each gets. By default there is one for each core, at most
+    `MOST_WORKERS`; on a machine with GPUs one for each GPU.
 
     Raises:
         ValueError: numbers that this machine cannot give.
@@ -67,8 +67,11 @@ class Local:
 
     @property
     def threads(self) -> int:
-        """Threads of each worker; the user's OMP_NUM_THREADS is not exceeded."""
-        share = self.cpus or max(1, cores() // (self.workers or 1))
+        """Threads of each worker; the user's OMP_NUM_THREADS is not exceeded.
+
+        Without ``cpus`` twice an equal share of the cores: a training that is left alone at the end uses what the others have left.
+        """
+        share = self.cpus or max(1, min(cores(), 2 * cores() // (self.workers or 1)))
         limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested threads it is a list
         return min(share, int(limit)) if limit.isdecimal() else share
 
