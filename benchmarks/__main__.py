@@ -6,7 +6,7 @@ python -m benchmarks page                  copies the tables of results/benchmar
 python -m benchmarks plan                  hours of a big study, from operations counted and rates
 python -m benchmarks whole --before COMMIT `atviz run` from nothing, repeated and with the zoo, now and at a commit
 
-Every part writes its table to results/benchmarks/<part>.{csv,md}; ratios also go to benchmarks/history.csv.
+Every part writes its table to results/benchmarks/<part>.{csv,md}, or <part>-<dataset> where another set is named; ratios also go to benchmarks/history.csv.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--before", default="28f79ae", help="commit that the whole is compared with")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
+    suffix = "" if given.dataset == "fashion" else f"-{Path(given.dataset.partition(':')[2] or given.dataset).name}"
     if parts == ["page"]:
         fill_page()
         return
@@ -60,7 +61,7 @@ def main() -> None:
                 new = measured(case, limits)
                 rows += new
                 print(markdown(table(new)).split("\n", 2)[2], flush=True)
-                (OUT / f"{part}.md").write_text(text + markdown(table(rows)) + "\n")  # what an interruption leaves
+                (OUT / f"{part}{suffix}.md").write_text(text + markdown(table(rows)) + "\n")  # what an interruption leaves
             found = table(rows)
             append_history(found, about)
             text += markdown(found)
@@ -80,8 +81,8 @@ def main() -> None:
             found, stages = whole.compared(given.before)
             stages.to_csv(OUT / "stages.csv", index=False)
             text += pipes(found) + "\n\n" + pipes(stages.pivot_table("seconds", "stage", "version").reset_index().round(1))
-        found.to_csv(OUT / f"{part}.csv", index=False)
-        (OUT / f"{part}.md").write_text(text + "\n")
+        found.to_csv(OUT / f"{part}{suffix}.csv", index=False)
+        (OUT / f"{part}{suffix}.md").write_text(text + "\n")
         if part not in sets:
             print(text, flush=True)
 
@@ -94,7 +95,7 @@ def fill_page() -> None:
         found = OUT / f"{match['part']}.md"
         return f"{match['open']}\n{found.read_text().strip()}\n<!-- end -->" if found.is_file() else match[0]
 
-    page.write_text(re.sub(r"(?P<open><!-- part: (?P<part>\w+) -->).*?<!-- end -->", filled, page.read_text(), flags=re.DOTALL))
+    page.write_text(re.sub(r"(?P<open><!-- part: (?P<part>[\w-]+) -->).*?<!-- end -->", filled, page.read_text(), flags=re.DOTALL))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> 
     check_score(x, score)
     with evaluating(model):
         network, size = folded(model, x), pass_size(x)
-        parts = [_gradient(network, part, labels, score) for part, labels in zip(x.split(size), y.split(size), strict=True)]
+        parts = [of_score(network, part, labels, score) for part, labels in zip(x.split(size), y.split(size), strict=True)]
     return torch.cat(parts)
 
 
@@ -117,7 +117,7 @@ def smoothing(
                 spread = sigma * (images.amax((1, 2, 3), True) - images.amin((1, 2, 3), True))
                 noisy = images.repeat_interleave(copies, 0) + spread.repeat_interleave(copies, 0) * noise
                 with fast_autocast(x.device, bf16):
-                    maps = _gradient(network, noisy, y[few].repeat_interleave(copies), score)
+                    maps = of_score(network, noisy, y[few].repeat_interleave(copies), score)
                 total[few] += maps.view(len(few), copies, *x.shape[1:]).sum(1)
         yield start + copies, total / (start + copies)
 
@@ -177,7 +177,8 @@ def check_score(x: Tensor, score: str) -> None:
     check_pixels(x)
 
 
-def _gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
+def of_score(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
+    """The gradient of the score, by one pass through the model as it is."""
     leaf = x.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf).float()

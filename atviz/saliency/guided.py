@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from .gradients import grad
+from ..models import evaluating
+from .gradients import check_score, of_score, pass_size
 
 
 def guided_backprop(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -67,6 +68,7 @@ class _NoFunctionalReLU(TorchFunctionMode):
 
 
 def _with_rule(rule: type[torch.autograd.Function], what: str, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    check_score(x, "logit")
     relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"{what} needs nn.ReLU modules, and {type(model).__name__} has none")
@@ -74,8 +76,12 @@ def _with_rule(rule: type[torch.autograd.Function], what: str, model: nn.Module,
     try:
         for module in relus:
             module.forward = rule.apply  # type: ignore[method-assign]
-        with _NoFunctionalReLU(what):
-            return grad(model, x, y, score="logit")
+        size = pass_size(x)
+        with (
+            _NoFunctionalReLU(what),
+            evaluating(model),
+        ):  # not folded: the ReLUs are others at each call, and tracing them takes longer than the map
+            return torch.cat([of_score(model, a, b, "logit") for a, b in zip(x.split(size), y.split(size), strict=True)])
     finally:
         for module, forward in zip(relus, own, strict=True):
             if forward is None:
