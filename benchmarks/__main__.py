@@ -68,8 +68,8 @@ def main() -> None:
             if part == "saliency":
                 text += "\n\n" + maps.bf16_error(subject)
         elif part == "loading":
+            tree = loading.streamed(given.tree)  # first: its peak of memory is that of the process
             found = loading.png(given.files)
-            tree = loading.streamed(given.tree)
             text += pipes(found) + "\n\n" + pipes(tree)
         elif part == "growth":
             found = scaling.growth(subject)
