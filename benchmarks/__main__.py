@@ -78,9 +78,12 @@ def main() -> None:
             found = planning.hours()
             text += pipes(found.round(3))
         else:
-            found, stages = whole.compared(given.before)
-            stages.to_csv(OUT / "stages.csv", index=False)
-            text += pipes(found) + "\n\n" + pipes(stages.pivot_table("seconds", "stage", "version").reset_index().round(1))
+            about_it = text
+            for found, stages in whole.compared(given.before):
+                stages.to_csv(OUT / "stages.csv", index=False)
+                by_stage = stages.pivot_table("seconds", "stage", "version").reset_index().round(1)
+                text = about_it + pipes(found) + "\n\n" + pipes(by_stage)
+                (OUT / f"{part}.md").write_text(text + "\n")  # what an interruption leaves
         found.to_csv(OUT / f"{part}{suffix}.csv", index=False)
         (OUT / f"{part}{suffix}.md").write_text(text + "\n")
         if part not in sets:

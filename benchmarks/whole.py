@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +42,18 @@ def run(code: Path, home: Path, *options: str) -> dict[str, Any]:
     return {"seconds": took, "stages": {name: stage.get("seconds") for name, stage in json.loads(record.read_text())["stages"].items()}}
 
 
-def compared(before: str, turns: int = 1, zoo: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both versions in turn: one row for each job, and one for each stage of the first run."""
+def compared(before: str) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Both versions in turn, job by job; after each job the rows so far: one for each job, and one for each stage of the run from nothing."""
     rows, stages = [], []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         codes = {"before": checked_out(before, place), "now": checked_out("HEAD", place)}
-        for turn in range(turns):
-            took: dict[str, dict[str, float]] = {}
-            for who in ("before", "now") if turn % 2 == 0 else ("now", "before"):
-                home = place / f"home-{who}-{turn}"
-                jobs = {"from nothing": [], "repeated": []} | ({"zoo, from nothing": ["--profile", "zoo"]} if zoo else {})
-                for job, options in jobs.items():
-                    found = run(codes[who], place / f"zoo-{who}-{turn}" if "zoo" in job else home, *options)
-                    took.setdefault(job, {})[who] = found["seconds"]
-                    if job == "from nothing":
-                        stages += [
-                            {"turn": turn, "version": who, "stage": stage, "seconds": value} for stage, value in found["stages"].items()
-                        ]
-            rows += [{"turn": turn, "job": job, **both, "ratio": both["before"] / both["now"]} for job, both in took.items()]
-    return pd.DataFrame(rows).round(2), pd.DataFrame(stages).round(1)
+        for job, options in {"from nothing": [], "repeated": [], "zoo, from nothing": ["--profile", "zoo"]}.items():
+            took: dict[str, float] = {}
+            for who, code in codes.items():
+                found = run(code, place / f"{'zoo' if 'zoo' in job else 'home'}-{who}", *options)
+                took[who] = found["seconds"]
+                if job == "from nothing":
+                    stages += [{"version": who, "stage": stage, "seconds": value} for stage, value in found["stages"].items()]
+            rows.append({"job": job, **took, "ratio": took["before"] / took["now"]})
+            yield pd.DataFrame(rows).round(2), pd.DataFrame(stages).round(1)
