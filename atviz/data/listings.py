@@ -113,6 +113,7 @@ def _mat(path: Path, *names: str) -> list[np.ndarray]:
     try:
         found = loadmat(path)
         return [found[name].ravel() for name in names]
+    # NotImplementedError is SciPy's for files of MATLAB 7.3, which it does not read
     except (MatReadError, OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged or not the MATLAB file that is wanted ({error})") from error
 

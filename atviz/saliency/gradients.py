@@ -40,9 +40,13 @@ def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> 
     """
     check_score(x, score)
     with evaluating(model):
-        network, size = folded(model, x), pass_size(x)
-        parts = [of_score(network, part, labels, score) for part, labels in zip(x.split(size), y.split(size), strict=True)]
-    return torch.cat(parts)
+        return in_passes(folded(model, x), x, y, score)
+
+
+def in_passes(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
+    """The gradient of the score, by passes of `pass_size` images through the network as it is."""
+    size = pass_size(x)
+    return torch.cat([_gradient(network, part, labels, score) for part, labels in zip(x.split(size), y.split(size), strict=True)])
 
 
 def smooth_grad(
@@ -117,7 +121,7 @@ def smoothing(
                 spread = sigma * (images.amax((1, 2, 3), True) - images.amin((1, 2, 3), True))
                 noisy = images.repeat_interleave(copies, 0) + spread.repeat_interleave(copies, 0) * noise
                 with fast_autocast(x.device, bf16):
-                    maps = of_score(network, noisy, y[few].repeat_interleave(copies), score)
+                    maps = _gradient(network, noisy, y[few].repeat_interleave(copies), score)
                 total[few] += maps.view(len(few), copies, *x.shape[1:]).sum(1)
         yield start + copies, total / (start + copies)
 
@@ -177,8 +181,7 @@ def check_score(x: Tensor, score: str) -> None:
     check_pixels(x)
 
 
-def of_score(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
-    """The gradient of the score, by one pass through the model as it is."""
+def _gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
     leaf = x.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = model(leaf).float()

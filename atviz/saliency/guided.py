@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ..models import evaluating
-from .gradients import check_score, of_score, pass_size
+from .gradients import check_score, in_passes
 
 
 def guided_backprop(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -76,12 +76,9 @@ def _with_rule(rule: type[torch.autograd.Function], what: str, model: nn.Module,
     try:
         for module in relus:
             module.forward = rule.apply  # type: ignore[method-assign]
-        size = pass_size(x)
-        with (
-            _NoFunctionalReLU(what),
-            evaluating(model),
-        ):  # not folded: the ReLUs are others at each call, and tracing them takes longer than the map
-            return torch.cat([of_score(model, a, b, "logit") for a, b in zip(x.split(size), y.split(size), strict=True)])
+        # not folded, as in `grad`: each call changes the ReLUs, so the network would be traced anew, which can take longer than the map
+        with _NoFunctionalReLU(what), evaluating(model):
+            return in_passes(model, x, y, "logit")
     finally:
         for module, forward in zip(relus, own, strict=True):
             if forward is None:

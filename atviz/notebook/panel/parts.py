@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from abc import abstractmethod
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
@@ -39,9 +40,9 @@ STYLE = f"""<style>
 class Still(w.VBox):
     """A panel that is a static picture where there is no kernel: on GitHub, on nbviewer, in the report."""
 
+    @abstractmethod
     def still(self) -> bytes:
         """The panel as PNG."""
-        raise NotImplementedError
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**options)
