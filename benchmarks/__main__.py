@@ -1,6 +1,6 @@
 """Measures atviz beside its peers, and beside itself before, and prints a table.
 
-python -m benchmarks                       attacks, training, saliency, distortions, loading, growth
+python -m benchmarks                       attacks, techniques, training, saliency, distortions, loading, growth
 python -m benchmarks attacks saliency      only these
 python -m benchmarks page                  copies the tables of results/benchmarks into benchmarks/README.md
 python -m benchmarks plan                  hours of a big study, from operations counted and rates
@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--before", default="28f79ae", help="commit that the whole is compared with")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
-    suffix = "" if given.dataset == "fashion" else f"-{Path(given.dataset.partition(':')[2] or given.dataset).name}"
     if parts == ["page"]:
         fill_page()
         return
@@ -46,6 +45,7 @@ def main() -> None:
     print(head, flush=True)
     OUT.mkdir(parents=True, exist_ok=True)
     subject = subject_of(given.dataset)
+    suffix = "" if given.dataset == "fashion" else f"-{subject.test.name.rpartition(':')[2]}"
     sets = {
         "attacks": lambda: attacks.cases(subject, given.images, given.turns),
         "techniques": lambda: techniques.cases(subject, given.turns),
@@ -60,10 +60,10 @@ def main() -> None:
             for case in sets[part]():
                 new = measured(case, limits)
                 rows += new
+                append_history(table(new), about)
                 print(markdown(table(new)).split("\n", 2)[2], flush=True)
                 (OUT / f"{part}{suffix}.md").write_text(text + markdown(table(rows)) + "\n")  # what an interruption leaves
             found = table(rows)
-            append_history(found, about)
             text += markdown(found)
             if part == "saliency":
                 text += "\n\n" + maps.bf16_error(subject)
@@ -78,11 +78,10 @@ def main() -> None:
             found = planning.hours()
             text += pipes(found.round(3))
         else:
-            about_it = text
             for found, stages in whole.compared(given.before):
                 stages.to_csv(OUT / "stages.csv", index=False)
                 by_stage = stages.pivot_table("seconds", "stage", "version").reset_index().round(1)
-                text = about_it + pipes(found) + "\n\n" + pipes(by_stage)
+                text = f"{head}\n\n{pipes(found)}\n\n{pipes(by_stage)}"
                 (OUT / f"{part}.md").write_text(text + "\n")  # what an interruption leaves
         found.to_csv(OUT / f"{part}{suffix}.csv", index=False)
         (OUT / f"{part}{suffix}.md").write_text(text + "\n")
