@@ -30,7 +30,8 @@ class Cell:
     @property
     def stops_at(self) -> str:
         """The network that must be trained before this one, or ""."""
-        return self.settings.subject if self.model == "underfit" and self.settings.profile != "zoo" else ""
+        stops = self.settings.recipes.get(self.model) == "underfit" and self.settings.profile != "zoo"
+        return self.settings.first(adversarial=True) if stops else ""
 
 
 def grid(studies: Sequence[Settings], distortions: Sequence[str]) -> list[Cell]:
@@ -47,10 +48,13 @@ def grid(studies: Sequence[Settings], distortions: Sequence[str]) -> list[Cell]:
     for settings in studies:
         if ":" in settings.dataset and settings.dataset not in digests:
             images = replace(settings).images  # a copy: the settings stay small
-            digests[settings.dataset] = [images.train.digest, images.test.digest]
+            digests[settings.dataset] = [images.train.digest, images.test.digest] if settings.recipes else [images.test.digest]
         for model in settings.names:
             depends = settings.described | {"model": model, "distortions": list(distortions), "start": settings.start}
-            depends |= {"images": digests.get(settings.dataset), "models": settings.subject if model == "underfit" else ""}
+            depends |= {
+                "images": digests.get(settings.dataset),
+                "loaded": settings.loaded[model].card["sha256"] if model in settings.loaded else "",
+            }
             place = re.sub(r"[^\w.-]+", "-", Path(settings.dataset.replace(":", "/")).name)
             name = f"{place}-{model}-s{settings.seed}-{files.sha256(depends)[:8]}"
             cells.append(Cell(name, replace(settings), model, tuple(distortions)))
@@ -112,7 +116,7 @@ def measure(cell: Cell, path: Path) -> None:
     needed = frozenset().union(*(i.needs for i in instruments))
     material: dict[str, Any] = {"stylizer": settings.stylizer(max(test.shape[1:]))} if "stylizer" in needed else {}
     if "mean" in needed:
-        material["mean"] = mean_of(settings, network.card)
+        material["mean"] = mean_of(settings, {cell.model: network})
     levels = {i.name: i.usable(test.shape) for i in instruments}
     swept = evidence.sweep({cell.model: network.module}, test, levels, seed=settings.seed, store=store, material=material)
     rows += [{str(key): value for key, value in row.items()} for row in swept.rename(columns={"distortion": "measure"}).to_dict("records")]

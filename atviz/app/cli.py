@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 
 from .subcommands import (
     Arch,
+    Baseline,
+    Classes,
     Dataset,
     Epochs,
     Models,
@@ -20,15 +21,19 @@ from .subcommands import (
     Profile,
     Seed,
     Size,
+    Subject,
     TestLimit,
     TrainLimit,
     TrainSteps,
     Weights,
     Workers,
+    assignment,
     check_name,
     data_app,
     models_app,
+    numbers,
     plainly,
+    several,
     stylize_app,
 )
 
@@ -40,6 +45,8 @@ app.add_typer(stylize_app, name="stylize")
 
 
 def _settings(dataset: str, models: str | None, **others: Any) -> Any:
+    from ..models import Reference
+    from ..models import split as references
     from ..notebook import Settings
 
     # notebooks run in a folder of their own
@@ -48,7 +55,9 @@ def _settings(dataset: str, models: str | None, **others: Any) -> Any:
         dataset = f"{kind}:{Path(path).expanduser().resolve()}"
     if others.get("weights") not in (None, "none", "imagenet"):
         others["weights"] = str(Path(others["weights"]).expanduser().resolve())
-    names = tuple(m.strip() for m in (models or "").split(",") if m.strip())
+    if others.get("classes"):
+        others["classes"] = str(Path(others["classes"]).expanduser().resolve())
+    names = tuple(Reference.of(text).resolved.title for text in references(models or ""))
     return Settings(dataset=dataset, models=names or None, **others)
 
 
@@ -57,7 +66,7 @@ def _settings(dataset: str, models: str | None, **others: Any) -> Any:
 def run(
     dataset: Dataset = "fashion", profile: Profile = "quick", models: Models = None, arch: Arch = None, seed: Seed = 0, size: Size = None,
     train_limit: TrainLimit = None, test_limit: TestLimit = None, epochs: Epochs = None, train_steps: TrainSteps = None, weights: Weights = None,
-    preset: Preset = "paper",
+    preset: Preset = "paper", baseline: Baseline = None, subject: Subject = None, classes: Classes = None,
     styles: Annotated[str, typer.Option(help="procedural, or a folder of images")] = "procedural",
     adain: Annotated[str, typer.Option(help="small (the one that ships), a folder, or ENCODER,DECODER: two files in the published layout")] = "small",
     alpha: Annotated[float, typer.Option(help="how much of the style, 0 to 1")] = 1.0,
@@ -66,14 +75,15 @@ def run(
     name: Name = "", workers: Workers = None,
 ) -> None:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
-    given = dict(_assignment(text) for text in set_ or [])
+    given = dict(assignment(text) for text in set_ or [])
     from . import pipeline
 
     chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
     pipeline.check_parameters(given, chosen)
     settings = _settings(
         dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
-        train_steps=train_steps, preset=preset, weights=weights, styles=styles, adain=adain, alpha=alpha,
+        train_steps=train_steps, preset=preset, weights=weights, baseline=baseline, subject=subject, classes=classes, styles=styles,
+        adain=adain, alpha=alpha,
     )  # fmt: skip
     check_name(name)
     folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers)
@@ -91,7 +101,7 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="whole numbers, separated by commas")] = "0,1,2",
     distortions: Annotated[str, typer.Option(help="instruments, separated by commas; default: those that need no further material")] = "",
     profile: Profile = "quick", arch: Arch = None, size: Size = None, train_limit: TrainLimit = None, test_limit: TestLimit = None,
-    epochs: Epochs = None, train_steps: TrainSteps = None, preset: Preset = "paper",
+    epochs: Epochs = None, train_steps: TrainSteps = None, preset: Preset = "paper", classes: Classes = None,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray (a cluster)")] = "local",
     workers: Workers = None,
     cpus: Annotated[int | None, typer.Option(help="of each cell; default: one, or with --engine local an equal share")] = None,
@@ -100,7 +110,7 @@ def sweep(
 ) -> None:  # fmt: skip
     """Train and measure every network of every data set and seed; write one table and one page, results/<name>/index.html."""
     check_name(name)
-    sets, numbers, chosen = _several("datasets", datasets), _numbers(seeds), _several("distortions", distortions)
+    sets, chosen_seeds, chosen = several("datasets", datasets), numbers(seeds), several("distortions", distortions)
     if not sets:
         raise ValueError(f"datasets is {datasets!r}; name at least one")
     from . import cells
@@ -109,9 +119,9 @@ def sweep(
     studies = [
         _settings(
             dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit,
-            epochs=epochs, train_steps=train_steps, preset=preset,
+            epochs=epochs, train_steps=train_steps, preset=preset, classes=classes,
         )
-        for dataset in sets for seed in numbers
+        for dataset in sets for seed in chosen_seeds
     ]  # fmt: skip
     asked = chosen or cells.usual_distortions()
     cells.check_distortions(asked)
@@ -121,32 +131,6 @@ def sweep(
     if not good:
         typer.echo("atviz: not every cell is done; the page says which in red, and the same command goes on with them", err=True)
         raise typer.Exit(1)
-
-
-def _several(option: str, text: str) -> list[str]:
-    """The parts of a list; ValueError for two that are the same."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    twice = next((part for part in parts if parts.count(part) > 1), None)
-    if twice:
-        raise ValueError(f"{option} name {twice} twice; name each once")
-    return parts
-
-
-def _numbers(seeds: str) -> list[int]:
-    parts = [part.strip() for part in seeds.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"seeds is {seeds!r}; write whole numbers separated by commas, such as 0,1,2")
-    return [int(part) for part in _several("seeds", ",".join(str(int(part)) for part in parts))]
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set is {text!r}; write NAME=VALUE")
-    try:
-        return name.strip(), ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name.strip(), value  # a string without quotes, such as 8/255; the check of types takes or refuses it
 
 
 @app.command()
@@ -164,17 +148,18 @@ def train(
 ) -> None:  # fmt: skip
     """Train networks; those that are stored already are read."""
     from ..evidence.zoo import publish
-    from ..training import Trainer, make_fabric, recipes
+    from ..training import Trainer, make_fabric
 
     plan = _settings(
-        dataset, None, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
+        dataset, ",".join(names), profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
         train_steps=train_steps, preset=preset, weights=weights,
     )  # fmt: skip
     fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
     trainer = Trainer(plan, fabric=fabric)
-    for name in names:  # refuse a wrong name before training any
-        recipes.get(name)
-    for name in names:
+    for reference in plan.references:  # refuse what cannot be trained before training any
+        if not reference.is_recipe:
+            raise ValueError(f"{reference.title} is no recipe; train takes recipes (normal, pgd-inf-8, spatial …)")
+    for name in plan.names:
         network = trainer.obtain(name)
         if fabric.is_global_zero:
             folder = publish(network, plan) if zoo else trainer.folder(name)
@@ -184,25 +169,30 @@ def train(
 @app.command()
 @plainly
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint's folder")],
+    network: Annotated[str, typer.Argument(help="a network, as in --models of run: a checkpoint's folder, normal, torchvision:resnet50 …")],
     distortion: Annotated[str, typer.Option(help="an instrument's name: saturate, patch_shuffle, low_pass …; `atviz instruments` lists all")],
     levels: Annotated[str | None, typer.Option(help="separated by commas: 0.25,4,1024; default: the instrument's own")] = None,
-    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = None, test_limit: TestLimit = None,
+    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = None, test_limit: TestLimit = None, classes: Classes = None,
 ) -> None:  # fmt: skip
-    """Print a checkpoint's accuracy under a distortion, as CSV."""
+    """Print a network's accuracy under a distortion, as CSV."""
     try:
         values = [float(level) for level in levels.split(",")] if levels else None
     except ValueError as error:
         raise ValueError(f"levels is {levels!r}; write numbers separated by commas, such as 0.25,4,1024") from error
     from .. import data, evidence, models
 
-    network = models.load(checkpoint)
-    images = data.load(dataset, "test", size=size, limit=test_limit)
-    network.check_fits(images)
+    asked = models.Reference.of(network)
+    found = models.load(asked, dataset=dataset, size=size)
+    side = size or (found.shape[2] if found.card.get("outside") and found.shape else None)
+    images = data.load(dataset, "test", size=side, limit=test_limit)
+    found = models.fitted(found, images, models.read_mapping(classes) if classes else None)
+    found.check_fits(images)
+    if found.card.get("fitted"):
+        typer.echo(f"{asked.name}: {found.card['fitted']}", err=True)
     wanted = values or evidence.find(distortion).usable(images.shape)
     if not wanted:
         raise ValueError(f"{distortion} has no levels of its own; name some, such as --levels 4,8")
-    typer.echo(evidence.sweep({checkpoint.name: network.module}, images, {distortion: wanted}, seed=seed).to_csv(index=False), nl=False)
+    typer.echo(evidence.sweep({asked.name: found.module}, images, {distortion: wanted}, seed=seed).to_csv(index=False), nl=False)
 
 
 @app.command()
@@ -223,8 +213,9 @@ def explore(
     browser: Annotated[bool, typer.Option(help="open it in a browser")] = True,
     dataset: Annotated[str | None, typer.Option(help="as for run; default: the notebook's own")] = None,
     profile: Annotated[str | None, typer.Option(help="as for run; default: the notebook's own, the networks that ship")] = None,
-    models: Annotated[str | None, typer.Option(help="recipes, separated by commas; default: the profile's")] = None,
-) -> None:
+    models: Models = None, baseline: Baseline = None, subject: Subject = None, classes: Classes = None, size: Size = None,
+    test_limit: TestLimit = None,
+) -> None:  # fmt: skip
     """Open 11_explore in JupyterLab or, with --serve, as a page; both on this machine alone, with a token."""
     import os
 
@@ -232,9 +223,12 @@ def explore(
 
     if not 0 <= port < 65536:
         raise ValueError(f"port is {port}; it must be at most 65535, or 0")
-    settings = _settings(dataset or "fashion", models, profile=profile or ("quick" if dataset else "zoo"))
+    chosen = {"baseline": baseline, "subject": subject, "classes": classes, "size": size, "test_limit": test_limit}
+    settings = _settings(dataset or "fashion", models, profile=profile or ("quick" if dataset else "zoo"), **chosen)
     given = {"dataset": settings.dataset, "profile": settings.profile, "models": list(settings.models or [])}
-    notebook = server.prepare({name: value for name, value in given.items() if value and (dataset or profile or models)})
+    given |= {name: getattr(settings, name) for name in chosen}
+    asked = dataset or profile or models or any(chosen.values())
+    notebook = server.prepare({name: value for name, value in given.items() if value and asked})
     command = server.command(notebook, page=serve, port=port, browser=browser)
     os.execve(command[0], command, {**os.environ, **server.environment(notebook)})
 

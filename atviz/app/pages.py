@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import home
-from ..evidence import controls, findings, reliability
+from ..evidence import Finding, controls, findings, reliability
 from ..papers import readable
 from .report import cells, once, read_findings
 
@@ -75,18 +75,24 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return [row for name in json.loads((folder / "run.json").read_text())["order"] for row in read_findings(folder, name)]
 
 
+def _columns(folder: Path) -> tuple[str, str]:
+    """The two networks that most findings of a run compare."""
+    return findings.heading(Finding.of(row) for row in _rows(folder) if not row["images"])
+
+
 def _line(cells: Iterable[Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def _headlines(folder: Path) -> list[str]:
-    found = {c["key"]: c for c in once(cells(row) for row in _rows(folder))}
+    columns = _columns(folder)
+    found = {c["key"]: c for c in once(cells(row, columns) for row in _rows(folder))}
     named = [(HEADLINES[name], found[name]) for name in HEADLINES if name in found]
     if not named:
         return []
-    header = ["what", "normal", "adversarial", "difference [95 %]", "verdict"]
+    header = ["what", *columns, "difference [95 %]", "verdict"]
     rows = [
-        [label, c["normal"], c["adversarial"], c["difference"], _judged(c["brief"], c["caution"].partition(":")[0])] for label, c in named
+        [label, c["baseline"], c["subject"], c["difference"], _judged(c["brief"], c["caution"].partition(":")[0])] for label, c in named
     ]
     return [_line(line) for line in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
 
@@ -96,16 +102,18 @@ def _judged(verdict: str, caution: str) -> str:
 
 
 def _findings(folder: Path, *, own: bool) -> list[str]:
-    rows = [c for c in once(cells(row) for row in _rows(folder)) if own == (not c["images"])]
-    keys = ("what", "n", "normal", "underfit", "adversarial", "difference", "paper")
+    columns = _columns(folder) if own else None
+    rows = [c for c in once(cells(row, columns) for row in _rows(folder)) if own == (not c["images"])]
+    keys = ("what", "n", "baseline", "underfit", "subject", "difference", "paper")
     if own:
-        header = ["what", "n", "normal", "underfit", "adversarial", "difference [95 %]", "the paper says", "verdict", "rivals, measured"]
+        assert columns
+        header = ["what", "n", columns[0], "underfit", columns[1], "difference [95 %]", "the paper says", "verdict", "rivals, measured"]
         body = [[*(c[k] for k in keys), _judged(c["judged"], c["caution"]), c["rivals"]] for c in rows]
     else:
         header = ["what", "images", "n", "first", "second", "difference [95 %]", "the paper says", "verdict", "rivals, measured"]
-        shown = ("what", "images", "n", "normal", "adversarial", "difference", "paper", "judged", "rivals")
+        shown = ("what", "images", "n", "baseline", "subject", "difference", "paper", "judged", "rivals")
         body = [[c[k] for k in shown] for c in rows]
-    aligned = ["--:" if name in ("n", "normal", "underfit", "adversarial", "first", "second") else "---" for name in header]
+    aligned = ["--:" if name in ("n", *(columns or ()), "underfit", "first", "second") else "---" for name in header]
     return [_line(line) for line in (header, aligned, *body)] if rows else []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .. import __version__, home, shipped
+from ..evidence.applies import convolutional, not_applicable
 from ..models import Networks
 from ..names import unknown
 from ..notebook import Settings
@@ -24,6 +25,7 @@ from .execution import execute, refreshed
 from .local import Local
 
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
+GOOD = ("done", "left out")  # of a stage
 LONG = ("00", "01", "09", "10")  # notebooks that start first: one that trains or attacks should not be left alone at the end
 
 
@@ -131,6 +133,7 @@ def run(
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
     networks = _train(settings, stages, engine)
+    record["notes"] = [*filter(None, [settings.images.test.note]), *(networks.notes if networks else [])]
     worked = "cached_seconds" not in stages["train"]  # else nothing has been trained or executed so far
     if networks:
         common = {"networks": stages["train"]["key"], "test": settings.images.test.digest, "package": _package_digest()}
@@ -139,7 +142,10 @@ def run(
             start, values = time.perf_counter(), _values(path, settings, given, folder)
             keys[path.stem] = files.sha256([common, values, path.read_text()])
             target = folder / "notebooks" / path.name
-            if stages.get(path.stem, {}).get("key") == keys[path.stem] and target.is_file():
+            if why := left_out(path.stem, settings, networks):
+                target.unlink(missing_ok=True)
+                stages[path.stem] = {"status": "left out", "error": why}
+            elif stages.get(path.stem, {}).get("key") == keys[path.stem] and target.is_file():
                 print(f"{path.stem}: unchanged")
                 stages[path.stem]["cached_seconds"] = time.perf_counter() - start
             else:
@@ -158,7 +164,7 @@ def run(
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
     files.save(folder / "run.json", record)
     write_report(folder)
-    return folder, all(stages.get(stage, {}).get("status") == "done" for stage in ["train", *names])
+    return folder, all(stages.get(stage, {}).get("status") in GOOD for stage in ["train", *names])
 
 
 def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:
@@ -170,19 +176,30 @@ def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Network
         stages["train"] = {"status": "failed", "error": "; ".join(failed)}
         return None
     networks = trainer.networks
-    key, seconds = files.sha256({name: network.card["sha256"] for name, network in networks.items()}), time.perf_counter() - start
+    known = {name: [network.card["sha256"], network.card.get("fitted")] for name, network in networks.items()}
+    key, seconds = files.sha256(known), time.perf_counter() - start
     read = before.get("key") == key  # the same networks as before
     stages["train"] = before | {"cached_seconds": seconds} if read else {"status": "done", "seconds": seconds, "key": key}
     return networks
 
 
 def trainings(settings: Settings, trainer: Trainer) -> list[Task]:
-    """A task for each network that has no checkpoint. That of ``underfit`` needs the subject's, whose accuracy it stops at."""
-    missing = [name for name in settings.names if name != "underfit" and not trainer.ready(name)]
-    stops = settings.subject in missing
-    if "underfit" in settings.names and (stops or not trainer.ready("underfit")):
-        missing.append("underfit")
-    return [Task(name, train, (replace(settings), name), (settings.subject,) if name == "underfit" and stops else ()) for name in missing]
+    """A task for each network that has no checkpoint. That of ``underfit`` needs that of the network whose accuracy it stops at."""
+    underfit = [name for name, recipe in settings.recipes.items() if recipe == "underfit"]
+    missing = [name for name in settings.recipes if name not in underfit and not trainer.ready(name)]
+    stop = settings.first(adversarial=True) if underfit else ""
+    stops = (stop,) if stop in missing else ()
+    last = [name for name in underfit if stops or not trainer.ready(name)]
+    return [Task(name, train, (replace(settings), name), stops if name in underfit else ()) for name in [*missing, *last]]
+
+
+def left_out(notebook: str, settings: Settings, networks: Networks) -> str:
+    """Why a notebook does not apply to these networks, in a sentence; "" where it does."""
+    if notebook == "08_layers" and not any(convolutional(module) for module in networks.modules.values()):
+        return f"{not_applicable(list(networks))}."
+    if notebook == "10_ensemble_transfer" and set(settings.recipes) != set(networks):
+        return "This notebook fine-tunes networks that atviz trains on another data set; it does not take networks from outside."
+    return ""
 
 
 def train(settings: Settings, name: str) -> None:

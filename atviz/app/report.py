@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evidence import Finding
+from ..evidence.findings import heading
 
 
 def write_report(folder: Path) -> Path:
@@ -18,8 +19,10 @@ def write_report(folder: Path) -> Path:
     run = json.loads((folder / "run.json").read_text())
     stages = run["stages"]
     sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
-    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") != "done"]
-    found = once(f for s in sections for f in s["findings"])
+    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in ("done", "left out")]
+    rows = [row for name in run["order"] for row in read_findings(folder, name)]
+    columns = heading(Finding.of(row) for row in rows if not row["images"])
+    found = once(cells(row, columns) for row in rows)
     return render(
         "report.html.j2",
         folder / "index.html",
@@ -27,6 +30,8 @@ def write_report(folder: Path) -> Path:
         settings=run["settings"],
         sections=sections,
         failed=failed,
+        notes=run.get("notes", []),
+        heading=columns,
         train_error=stages.get("train", {}).get("error", ""),
         findings=[f for f in found if not f["images"]],
         others=[f for f in found if f["images"]],
@@ -67,10 +72,10 @@ def once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def cells(row: dict[str, Any]) -> dict[str, str]:
-    """A finding of a run's folder as text for a table's cells."""
+def cells(row: dict[str, Any], columns: tuple[str, str] | None = None) -> dict[str, str]:
+    """A finding of a run's folder as text for the cells of a table with these columns."""
     finding = Finding.of(row)
-    return finding.cells() | {"clause": finding.clause}
+    return finding.cells(columns) | {"clause": finding.clause}
 
 
 def figure(path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from collections.abc import Callable
@@ -24,8 +25,14 @@ Dataset = Annotated[
 Profile = Annotated[str, typer.Option(help="how much of the work is done: smoke, quick, zoo (the networks that ship) or full")]
 Models = Annotated[
     str | None,
-    typer.Option(help="recipes, by commas: normal,underfit,pgd-inf-8,fgsm-4,spatial …; default: the main three, or the preset's"),
+    typer.Option(
+        help="networks, by commas: recipes (normal, pgd-inf-8, spatial …), a checkpoint's folder, resnet18:FILE, torchvision:resnet50, timm:NAME, "
+        "hub:OWNER/NAME, robustbench:NAME, program:FILE.pt2, python:FILE.py:function, each with NAME= before it; default: the main three, or the preset's"
+    ),
 ]
+Baseline = Annotated[str | None, typer.Option(help="the network that others are compared with; default: the first")]
+Subject = Annotated[str | None, typer.Option(help="the network that is compared with it; default: the second")]
+Classes = Annotated[str | None, typer.Option(help="a CSV of two columns: a class of the images, a class of the networks")]
 Arch = Annotated[str | None, typer.Option(help="small, resnet18, resnet50, resnet101, alexnet_bn, resnet18-w16 …; default: the profile's")]
 Seed = Annotated[int, typer.Option(help="of weights, batches and random distortions")]
 Size = Annotated[int | None, typer.Option(help="resize images to this side; default: as they are")]
@@ -54,6 +61,34 @@ def check_name(name: str) -> None:
         raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
 
 
+def several(option: str, text: str) -> list[str]:
+    """The parts of a list; ValueError for two that are the same."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    twice = next((part for part in parts if parts.count(part) > 1), None)
+    if twice:
+        raise ValueError(f"{option} name {twice} twice; name each once")
+    return parts
+
+
+def numbers(seeds: str) -> list[int]:
+    """The seeds of a list; ValueError for what is no whole number, and for two that are the same."""
+    parts = [part.strip() for part in seeds.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"seeds is {seeds!r}; write whole numbers separated by commas, such as 0,1,2")
+    return [int(part) for part in several("seeds", ",".join(str(int(part)) for part in parts))]
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Name and value of NAME=VALUE; ValueError without an equals sign."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set is {text!r}; write NAME=VALUE")
+    try:
+        return name.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name.strip(), value  # a string without quotes, such as 8/255; the check of types takes or refuses it
+
+
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
     """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
 
@@ -61,7 +96,7 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
     def inner(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             typer.echo(f"atviz: {error}", err=True)
             raise typer.Exit(2) from error
         except FloatingPointError as error:

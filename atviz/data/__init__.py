@@ -1,6 +1,8 @@
 """Images: the data sets that they come from, drawn worlds, styles and augmentation."""
 
+from .adapt import AnyImages, as_images
 from .augment import AUGMENTATIONS, Augmentation, find_augmentation
+from .bars import progress, shorten
 from .decode import decode, decode_upload
 from .images import Images, stratified
 from .shapetex import CUES, SHAPES, TEXTURES, ShapeTex, shapetex
@@ -11,7 +13,7 @@ from .streamed import Streamed
 from .styles import STYLE_KINDS, load_styles, procedural
 
 __all__ = [
-    "AUGMENTATIONS", "CATEGORIES", "CUES", "NAMES", "SHAPES", "SOURCES", "STYLE_KINDS", "TEXTURES", "Augmentation", "Images", "ShapeTex",
-    "Splits", "Streamed", "augmentation", "check_name", "decode", "decode_upload", "fetch_stimuli", "find_augmentation", "load",
-    "load_stimuli", "load_styles", "procedural", "shapetex", "stratified",
+    "AUGMENTATIONS", "CATEGORIES", "CUES", "NAMES", "SHAPES", "SOURCES", "STYLE_KINDS", "TEXTURES", "AnyImages", "Augmentation", "Images",
+    "ShapeTex", "Splits", "Streamed", "as_images", "augmentation", "check_name", "decode", "decode_upload", "fetch_stimuli",
+    "find_augmentation", "load", "load_stimuli", "load_styles", "procedural", "progress", "shapetex", "shorten", "stratified",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ def decode(path: Path | str, size: int | None = None) -> np.ndarray:
     if os.stat(path).st_size == 0:
         raise ValueError("empty file")
     with Image.open(path) as opened:
-        image = _rgb(opened)
+        image = to_rgb(opened)
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -71,7 +71,7 @@ def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarr
                 if opened.width * opened.height > MOST_PIXELS:
                     raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS // 10**6} million are taken")
                 was, transparent = opened.size, opened.has_transparency_data
-                image = _rgb(opened)
+                image = to_rgb(opened)
     except UnidentifiedImageError as error:
         raise ValueError("the file is not an image; PNG, JPEG, WebP, GIF, BMP and TIFF can be read") from error
     except DAMAGED as error:
@@ -89,7 +89,8 @@ def decode_upload(content: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarr
     return pixels, "; ".join(change for change, made in changes.items() if made) or "taken as it is"
 
 
-def _rgb(opened: Image.Image) -> Image.Image:
+def to_rgb(opened: Image.Image) -> Image.Image:
+    """An image of any mode as RGB, as `decode` describes; ValueError for floating-point pixels."""
     opened.load()
     image = ImageOps.exif_transpose(opened)
     if image.mode == "F":

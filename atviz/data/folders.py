@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -22,34 +23,94 @@ Listing = tuple[Sequence[Path | str], np.ndarray, list[str]]
 
 
 def list_folder(root: Path, split: str, folders: Mapping[str, Sequence[str]] = SPLIT_FOLDERS) -> Listing:
-    """Every image file in ``root/<split>/<class>``, its label, and the classes of all splits; ``folders`` names the folders of a split.
+    """Every image file below ``root/<split>/<class>``, its label, and the classes of all splits; ``folders`` names the folders of a split.
 
     Raises:
         FileNotFoundError: ``root`` is not a folder, or has no folder of that split.
         ValueError: no images, or Tiny ImageNet in the layout of its archive, whose test images lie in no class folder.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; folder:PATH wants images in PATH/train/<class>/ and PATH/test/<class>/")
+    check_root(root)
     here = next((root / name for name in folders[split] if (root / name).is_dir()), None)
     if here is None:
         wanted, has = " or ".join(folders[split]), ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
         raise FileNotFoundError(f"{root} has no folder {wanted} (it has {has})")
+    return list_classes(here, [root / name for names in folders.values() for name in names if (root / name).is_dir()])
+
+
+def check_root(root: Path) -> None:
+    """FileNotFoundError unless ``root`` is a folder; ValueError for Tiny ImageNet in the layout of its archive."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is not a folder; folder:PATH wants images in PATH/<class>/, or in PATH/train/<class>/ and PATH/test/<class>/"
+        )
     if any((root / name).is_file() for name in ("wnids.txt", "val/val_annotations.txt")):
         raise ValueError(
             f"{root} is Tiny ImageNet in the layout of its archive, whose test and val folders are flat; its name is tiny-imagenet:{root}"
         )
-    splits = [root / name for names in folders.values() for name in names if (root / name).is_dir()]
-    classes = sorted({entry.name for folder in splits for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")})
+
+
+def list_classes(here: Path, splits: Sequence[Path]) -> Listing:
+    """Every image file below ``here/<class>``, at any depth, and the classes of all ``splits``, sorted; ValueError for no images."""
+    found = class_folders(here)
+    classes = sorted({name for folder in splits for name in class_folders(folder)})
     files: list[str] = []  # a Path for each would take as long as to read the cache of their pixels
     labels: list[int] = []
     for label, name in enumerate(classes):
-        entries: Iterable[os.DirEntry[str]] = os.scandir(here / name) if (here / name).is_dir() else []
-        found = sorted(e.path for e in entries if os.path.splitext(e.name)[1].lower() in SUFFIXES)
-        files += found
-        labels += [label] * len(found)
+        inside = sorted(file for folder in found.get(name, ()) for file in images_below(folder))
+        files += inside
+        labels += [label] * len(inside)
     if not files:
         raise ValueError(f"{here} holds no images; they must lie in {here}/<class>/ and end in {', '.join(sorted(SUFFIXES))}")
     return files, np.array(labels, dtype=np.int64), classes
+
+
+def class_folders(root: Path | str) -> dict[str, list[str]]:
+    """Name → paths of the folders in ``root``, hidden ones left out.
+
+    Names are in Unicode's form NFC: macOS writes "é" as two characters where others write one, which would be two classes.
+    """
+    found: dict[str, list[str]] = {}
+    for entry in _visible(root):
+        if _is_folder(entry):
+            found.setdefault(normalize("NFC", entry.name), []).append(entry.path)
+    return found
+
+
+def images_below(folder: str) -> Iterator[str]:
+    """The paths of all image files in a folder and in the folders inside it, in no order; hidden ones are left out.
+
+    Links to folders are followed, but no folder is read twice, and none that ``folder`` itself lies in.
+    """
+    above = {*Path(os.path.abspath(folder)).parents, *Path(folder).resolve().parents}
+    seen, waiting = {_identity(place) for place in above}, [folder]
+    while waiting:
+        here = waiting.pop()
+        if (place := _identity(here)) in seen:
+            continue
+        seen.add(place)
+        inside = []
+        for entry in _visible(here):
+            if _is_folder(entry):
+                inside.append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield entry.path
+        waiting += sorted(inside, reverse=True)  # of two links to a folder always the same one counts
+
+
+def _visible(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, without hidden files and without what macOS adds to archives."""
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # DirEntry.is_dir raises for a link to itself; for what is no link, it need not ask the disk
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    info = os.stat(folder)
+    return info.st_dev, info.st_ino
 
 
 def read_files(files: Sequence[Path | str], *, size: int | None, cache: Path, name: str) -> np.ndarray:
@@ -67,11 +128,11 @@ def read_files(files: Sequence[Path | str], *, size: int | None, cache: Path, na
 
 
 def stamp(path: Path | str) -> tuple[int, int]:
-    """Size in bytes and time of a file; zeros for a missing file, which `decode_all` names."""
+    """Size in bytes and time of a file; zeros for a file that is not there, which `decode_all` names."""
     try:
         info = os.stat(path)
         return info.st_size, info.st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
         return 0, 0
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Self, overload
 
 import numpy as np
 import torch
@@ -14,13 +14,21 @@ from torch import Tensor
 
 from .augment import AUGMENTATIONS, Augmentation, Part, find_augmentation, random_crop, resized_crop_flip
 
+EACH = 100  # images that are made ready at once where they are asked for one by one
+
 
 @dataclass(frozen=True)
 class Images:
     """A labeled set of images of one size.
 
+    ``images[3]`` is one image with its label, as `batches` yields them: (C, H, W) float32 in [0, 1] and an int. Iterating gives such pairs.
+    A slice, a mask or a tensor of indices gives the set of these images.
+
     ``x`` is (N, C, H, W) uint8 and ``y`` (N,) int64, with values below ``len(classes)``. Without ``side``, `batches` yields the pixels
     as they are held. With ``side`` it yields squares of that side: smaller images are enlarged (bilinear), larger ones cropped.
+
+    ``note`` says in one sentence what was decided when the set was made, such as how its test images were drawn; it is "" where nothing
+    was, stays with every part of the set, and is not in the digest.
     """
 
     x: Tensor
@@ -28,6 +36,7 @@ class Images:
     classes: list[str]
     name: str = "images"
     side: int | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.x.dtype != torch.uint8 or self.x.ndim != 4:
@@ -48,7 +57,28 @@ class Images:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index: slice | Tensor) -> Self:
+    @overload
+    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
+
+    @overload
+    def __getitem__(self, index: slice | Tensor) -> Self: ...
+
+    def __getitem__(self, index: int | slice | Tensor) -> tuple[Tensor, int] | Self:
+        if isinstance(index, slice | Tensor | np.ndarray | list):
+            return self._part(index)
+        if not isinstance(index, int | np.integer):
+            raise TypeError(f"an index of images is of type {type(index).__name__}; it must be an int, a slice or a tensor of indices")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no image {index} in {self.name}; its {len(self)} images are numbered from 0")
+        place = int(index) % len(self)
+        x, y = next(self._part(slice(place, place + 1)).batches(1))
+        return x[0], int(y)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        for x, y in self.batches(EACH):
+            yield from zip(x, y.tolist(), strict=True)
+
+    def _part(self, index: slice | Tensor) -> Self:
         return replace(self, x=self.x[index], y=self.y[index])
 
     def to(self, device: torch.device | str) -> Self:

@@ -65,9 +65,11 @@ class Listed:
     augment: str | None = ANY
     small: bool = False
     always_streamed: bool = False
+    note: Callable[[Path], str] = lambda folder: ""  # what the images' ``note`` says of the folder of a copy
 
     def images(self, asked: Request) -> Images:
         files, labels, classes = self.find(asked.name, asked.split, asked.given, asked.may_download)
+        note = self.note(asked.given) if asked.given else ""
         y = torch.from_numpy(labels)
         # the limit is applied before any file is decoded
         chosen = stratified(y, min(asked.limit, len(y)), asked.seed) if asked.limit else torch.arange(len(y))
@@ -76,10 +78,10 @@ class Listed:
         held = round(side * 8 / 7) if side else None if self.small else asked.size
         shape = (held, held) if held else size_of(files[0])
         if self.always_streamed or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
-            return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size)
+            return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size, note=note)
         short = asked.name.rpartition(":")[2]
         pixels = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
-        images = Images(torch.from_numpy(pixels), y, classes, asked.name, side)
+        images = Images(torch.from_numpy(pixels), y, classes, asked.name, side, note)
         return brought_to(images, asked.size) if self.small else images
 
 

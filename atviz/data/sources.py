@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
 from ..names import unknown
+from . import layouts
 from .archives import Archive
-from .folders import list_folder
 from .imagenet import imagenet
 from .images import Images
 from .kinds import ANY, NO_CROPS, Drawn, Held, Listed, Request
@@ -48,7 +49,7 @@ SOURCES: dict[str, Held | Listed | Drawn] = {
     "shapetex-shape": Drawn("shape"),
     "shapetex-texture": Drawn("texture"),
     "shapetex-conflict": Drawn("conflict"),
-    "folder": Listed(lambda name, split, given, may_download: list_folder(given or Path(), split)),
+    "folder": Listed(lambda name, split, given, may_download: layouts.list_any(given or Path(), split), note=layouts.note),
 }  # fmt: skip
 NAMES = [name if name != "folder" else "folder:PATH" for name in SOURCES]
 
@@ -63,9 +64,10 @@ def load(
     (torch.Size([20, 1, 28, 28]), ['T-shirt', 'trouser', 'pullover'])
 
     Args:
-        name: one of `NAMES`. ``fashion`` and the ``shapetex`` worlds need no files. ``folder:PATH`` takes images in
-            ``PATH/<split>/<class>/*``. ``imagenet`` must lie on this machine. The others are downloaded where they are missing;
-            ``caltech256:PATH`` and the like (``imagenet:PATH``, too) name a copy in ``PATH``, which is never downloaded to.
+        name: one of `NAMES`. ``fashion`` and the ``shapetex`` worlds need no files. ``folder:PATH`` takes images below
+            ``PATH/train/<class>`` and ``PATH/test/<class>``, or below ``PATH/<class>``: then a test split is drawn as `layouts.list_any`
+            says, and the images' ``note`` says so. ``imagenet`` must lie on this machine. The others are downloaded where they are
+            missing; ``caltech256:PATH`` and the like (``imagenet:PATH``, too) name a copy in ``PATH``, which is never downloaded to.
         split: ``train`` or ``test``.
         root: where a local copy lies or a download goes; default ``data/downloads``.
         size: bring the shorter side to this and crop the center square. Images with a default size (224) are held larger by a seventh
@@ -79,7 +81,7 @@ def load(
 
     Raises:
         ValueError: an unknown name or split, a size or limit below 1, or files that cannot be read as images.
-        FileNotFoundError: a folder that is not there, or a missing list of images.
+        FileNotFoundError: a folder that is not there, a folder without training images, or a missing list of images.
         OSError: a download that failed.
     """
     if split not in ("train", "test"):
@@ -93,7 +95,7 @@ def load(
     copy = path or root
     given = Path(copy).expanduser() if copy else None
     # cards hold this name, so it has no path of this machine; the digest tells folders of one name apart
-    short = f"folder:{Path(path).name}" if base == "folder" else base
+    short = f"folder:{Path(os.path.abspath(path)).name}" if base == "folder" else base
     return SOURCES[base].images(Request(short, split, given, may_download=not path, size=size, limit=limit, seed=seed))
 
 

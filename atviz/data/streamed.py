@@ -54,7 +54,7 @@ class Streamed(Images):
     files: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     workers: int = field(default_factory=default_workers)
 
-    def __getitem__(self, index: slice | Tensor) -> Self:
+    def _part(self, index: slice | Tensor) -> Self:
         files = self.files[index.cpu().numpy() if isinstance(index, Tensor) else index]
         return replace(self, x=self.x.new_empty(len(files), *self.x.shape[1:]), y=self.y[index], files=files)
 
@@ -165,7 +165,9 @@ def _together(images: list[np.ndarray | str]) -> np.ndarray | list[np.ndarray | 
     return images if any(isinstance(image, str) for image in images) else np.stack(images)
 
 
-def stream(files: Sequence[Path | str], y: Tensor, classes: list[str], name: str, *, held: int, side: int | None) -> Streamed:
+def stream(
+    files: Sequence[Path | str], y: Tensor, classes: list[str], name: str, *, held: int, side: int | None, note: str = ""
+) -> Streamed:
     """Stream files as squares of side ``held``; batches show them at ``side``."""
     x = torch.empty(len(files), 3, held, held, dtype=torch.uint8, device="meta")
-    return Streamed(x, y, classes, name, side, np.array([str(path) for path in files], dtype=object))
+    return Streamed(x, y, classes, name, side, note, np.array([str(path) for path in files], dtype=object))

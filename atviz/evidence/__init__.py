@@ -2,12 +2,14 @@
 
 from . import controls, findings, reliability, zoo
 from .accuracy import accuracy, robust_accuracy, true_probability
+from .applies import applicable, convolutional, usable
 from .claims import ITAZURI, RIVALS, ZHANG_ZHU, Claim
 from .compare import accuracy_finding, by_method, compare_maps, compare_outcomes, over_seeds
 from .conflict import Categories, cue_conflict, decisions
 from .controls import readings
 from .features import Features, centroid_rows, deeper_half, layer_features
 from .findings import Finding, verdict_of
+from .geirhos import of_imagenet, photographs
 from .instruments import INSTRUMENTS, Instrument, find, sliders
 from .intervals import Z95, bootstrap_mean, mean_interval, paired_difference, rank_interval, unpaired_difference, wilson
 from .maps import PIXELWISE, map_numbers, means, saliency_scores, similarities, stability
@@ -23,10 +25,10 @@ from .transferred import Transferred
 __all__ = [
     "INSTRUMENTS", "ITAZURI", "KEPT", "LIKENESS", "PIXELWISE", "RIVALS", "Z95", "ZHANG_ZHU", "Categories", "Claim", "Distortion",
     "Distortions", "Features", "Finding", "Instrument", "Outcomes", "Rival", "Store", "Study", "Transferred", "accuracy",
-    "accuracy_finding", "asked", "bootstrap_mean", "by_method", "cascade", "cell", "centroid_rows", "compare_maps", "compare_outcomes",
-    "completed", "controls", "cue_conflict", "decisions", "deeper_half", "dependence", "described", "differences", "find", "findings",
-    "layer_features", "likeliest", "likeness", "map_numbers", "mean_interval", "means", "moved", "outcomes", "over_seeds",
-    "paired_difference", "pairs", "rank_interval", "readings", "recorded", "reliability", "robust_accuracy", "saliency_scores",
-    "similarities", "sliders", "stability", "store_of_home", "sweep", "table", "true_probability", "unpaired_difference", "verdict_of",
-    "wilson", "zoo",
+    "accuracy_finding", "applicable", "asked", "bootstrap_mean", "by_method", "cascade", "cell", "centroid_rows", "compare_maps",
+    "compare_outcomes", "completed", "controls", "convolutional", "cue_conflict", "decisions", "deeper_half", "dependence", "described",
+    "differences", "find", "findings", "layer_features", "likeliest", "likeness", "map_numbers", "mean_interval", "means", "moved",
+    "of_imagenet", "outcomes", "over_seeds", "paired_difference", "pairs", "photographs", "rank_interval", "readings", "recorded", "reliability",
+    "robust_accuracy", "saliency_scores", "similarities", "sliders", "stability", "store_of_home", "sweep", "table",
+    "true_probability", "unpaired_difference", "usable", "verdict_of", "wilson", "zoo",
 ]  # fmt: skip

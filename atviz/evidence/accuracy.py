@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from inspect import signature
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,35 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks import warn_if_masked
-from ..data import Images
+from ..data import AnyImages, as_images, progress
 from ..models import bf16_is_faster, check_fits, device_of, evaluating, fast_autocast, fingerprint, predict
 from .intervals import wilson
 from .outcomes import attacked_key, likeliest
 from .records import Store, cell, described
+from .wanted import AnyModel, as_module
 
 
-def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), batch_size: int = 500) -> dict[str, float]:
+def accuracy(model: AnyModel, images: AnyImages, *, topk: int | Sequence[int] = 1, batch_size: int = 500) -> dict[str, float]:
     """Share of images whose label is among the model's ``topk`` likeliest classes.
+
+    ``images`` are `Images`, or what `data.as_images` takes: a torch Dataset or a DataLoader, which is read anew at each call.
 
     Returns ``top1`` (and the like), each with ``top1_low`` and ``top1_high``, its 95 % Wilson interval, and ``n``.
 
     Raises:
+        TypeError: something else than a network or images.
         ValueError: no images, a ``topk`` beyond the classes, or a network that does not fit the images.
 
     A network that answers with the class of the brighter pixel:
 
+    >>> from atviz.data import Images
     >>> images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 0]), ["left", "right"])
     >>> found = accuracy(nn.Flatten(), images)
     >>> found["top1"], round(found["top1_low"], 2), round(found["top1_high"], 2)
     (0.5, 0.09, 0.91)
     """
+    model, images = as_module(model), as_images(images)
+    topk = (topk,) if isinstance(topk, int) else topk
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
     if not topk or not all(1 <= k <= len(images.classes) for k in topk):
@@ -49,8 +57,8 @@ def accuracy(model: nn.Module, images: Images, *, topk: Sequence[int] = (1,), ba
 
 
 def robust_accuracy(
-    model: nn.Module,
-    images: Images,
+    model: AnyModel,
+    images: AnyImages,
     *,
     attack: Callable[..., Tensor],
     batch_size: int = 250,
@@ -60,7 +68,7 @@ def robust_accuracy(
     """Accuracy under an attack ``(model, x, y) -> x_adv``, such as ``partial(attacks.pgd, eps=8/255, step_size=2/255, steps=40)``.
 
     The attack runs in bfloat16 where the hardware is faster for it (``bf16`` overrides); its success is judged in fp32. Warns when
-    something hides the gradient.
+    something hides the gradient. ``images`` are given as to `accuracy`.
 
     An image that is misclassified without an attack does not count as robust. An attack that can stop early, as `attacks.pgd`, stops for
     each image as soon as the model misclassifies it.
@@ -69,19 +77,32 @@ def robust_accuracy(
     each with ``_low`` and ``_high``; ``n``, ``n_correct``; and ``survived``, (n,) bool, for paired comparison.
 
     Raises:
+        TypeError: something else than a network, images or an attack.
         ValueError: no images, or a network that does not fit them.
     """
-    if not len(images):
-        raise ValueError(f"{images.name} holds no images to measure on")
-    check_fits(model, images)
-    device = device_of(model)
+    if not callable(attack):
+        raise TypeError(
+            f"attack is of type {type(attack).__name__}; it must be a function (model, x, y) -> x_adv, such as one of atviz.attacks"
+        )
+    net, held = as_module(model), as_images(images)
+    if not len(held):
+        raise ValueError(f"{held.name} holds no images to measure on")
+    check_fits(net, held)
+    device = device_of(net)
     bf16 = bf16_is_faster(device) if bf16 is None else bf16
 
     def run() -> list[int]:
-        x, y = next(images.batches(min(batch_size, 64), device=device))
-        warn_if_masked(model, x, y)
-        attacked = ((_attack(stopping, model, x, y, bf16), y) for x, y in images.batches(batch_size, device=device))
-        return predict(model, attacked)[:, 0].tolist()
+        x, y = next(held.batches(min(batch_size, 64), device=device))
+        warn_if_masked(net, x, y)
+        passes = 1 + getattr(attack, "keywords", {}).get("steps", 1)
+        with progress(len(held), "attacked images", batches=passes * ceil(len(held) / batch_size)) as bar:
+
+            def attacked() -> Iterator[tuple[Tensor, Tensor]]:
+                for x, y in held.batches(batch_size, device=device):
+                    yield _attack(stopping, net, x, y, bf16), y
+                    bar.update(len(y))
+
+            return predict(net, attacked())[:, 0].tolist()
 
     known = described(attack)
     stopping = (
@@ -89,9 +110,9 @@ def robust_accuracy(
         if "early_stop" in signature(attack).parameters
         else attack
     )
-    y = images.y.cpu().numpy()
-    survived = np.array(cell(store if known else None, attacked_key(fingerprint(model), images, known, bf16), run)) == y
-    correct = likeliest({"": model}, images, store)[""][:, 0] == y
+    y = held.y.cpu().numpy()
+    survived = np.array(cell(store if known else None, attacked_key(fingerprint(net), held, known, bf16), run)) == y
+    correct = likeliest({"": net}, held, store)[""][:, 0] == y
     survived &= correct
     n, n_correct, robust = len(y), int(correct.sum()), int(survived.sum())
     row: dict[str, Any] = {"n": n, "n_correct": n_correct, "survived": survived}

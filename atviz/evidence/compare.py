@@ -24,8 +24,13 @@ METHOD_IMAGES = 50  # behind the verdict of each saliency method
 
 
 def compare_outcomes(study: Study, results: Outcomes) -> list[Finding]:
-    """A finding for each distortion and level of ``results`` of which a paper claims something, in the paper's unit, with its rivals."""
-    found = []
+    """A finding for each distortion and level of ``results`` of which a paper claims something, in the paper's unit, with its rivals.
+
+    None of a network that is alone.
+    """
+    found: list[Finding] = []
+    if study.alone:
+        return found
     for measure, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
         if level in (claims := find(measure).claims):
             found.append(_of_distortion(study, claims[level], results))
@@ -80,7 +85,7 @@ def _rival(name: str, kind: str, found: Finding, note: str = "") -> Rival:
 
 def _underfit(study: Study, measure: Callable[[Study], Finding]) -> Rival:
     """What the underfit network gives in the subject's place."""
-    if UNDERFIT not in study.networks:
+    if UNDERFIT not in study.networks or UNDERFIT in (study.baseline, study.subject):
         return Rival.unmeasured("underfit", "there is no underfit network")
     return _rival("underfit", "alone", measure(study.with_roles(study.baseline, UNDERFIT)))
 
@@ -110,6 +115,11 @@ def _guessing(study: Study, claim: Claim, given: dict[str, np.ndarray] | None) -
     return Rival("guessing", "alone", float(guessed[study.subject] - guessed[study.baseline]), note=note)
 
 
+def _direction(finding: Finding) -> str:
+    """What the interval says of the claim, also where there is no verdict."""
+    return verdict_of(finding.claim, finding.ci_low, finding.ci_high)
+
+
 def _levels(study: Study, claim: Claim, results: Outcomes, finding: Finding) -> Rival:
     """At how many of the levels on the claim's side of the original image the verdict is the same."""
     instrument = find(claim.measure)
@@ -120,7 +130,7 @@ def _levels(study: Study, claim: Claim, results: Outcomes, finding: Finding) -> 
     if len(levels) < 2:
         return Rival.unmeasured("levels", "this is the only level")
     found = {v: accuracy_finding(study, claim._replace(level=v), results) for v in levels}
-    same = sum(f.verdict == finding.verdict for f in found.values())
+    same = sum(_direction(f) == _direction(finding) for f in found.values())
     low, high = (pick(f.difference for f in found.values()) for pick in (min, max))
     return Rival("levels", "count", agree=same, of=len(levels), value=finding.difference, ci_low=low, ci_high=high)
 
@@ -135,7 +145,9 @@ def over_seeds(study: Study, finding: Finding, measure: Callable[[Study], Findin
 
 
 def compare_maps(study: Study) -> list[Finding]:
-    """A finding for each number of saliency maps of which a paper claims something, with its rivals."""
+    """A finding for each number of saliency maps of which a paper claims something, with its rivals; none of a network that is alone."""
+    if study.alone:
+        return []
     return [_of_maps(study, row, claim) for row in named(MAPS).values() for claim in row.claims.values()]
 
 
@@ -156,19 +168,20 @@ def _of_maps(study: Study, row: Instrument, claim: Claim) -> Finding:
 
 def _untrained(study: Study, row: Instrument, claim: Claim) -> Rival:
     """What a network of the baseline's architecture with random weights gives in the subject's place."""
-    network = study.networks.baseline
-    if "model" not in network.card:
-        return Rival.unmeasured("untrained", "the baseline's architecture is not known")
-    drawn = saliency_scores(
-        untrained(network, study.seed + 1), study.saliency_images, method=row.method, copies=study.scale.smooth_copies, store=study.store
-    )
+    try:
+        network = untrained(study.networks.baseline, study.seed + 1)
+    except ValueError as error:
+        return Rival.unmeasured("untrained", str(error))
+    drawn = saliency_scores(network, study.saliency_images, method=row.method, copies=study.scale.smooth_copies, store=study.store)
     values = {study.baseline: study.pair.saliency_scores(row.method)[row.number][study.baseline], "untrained": drawn[row.number]}
     return _rival("untrained", "alone", of_means(claim, values, baseline=study.baseline, subject="untrained"))
 
 
 def by_method(study: Study, number: str, methods: Sequence[str] = PIXELWISE) -> dict[str, tuple[float, float, float]]:
     """The difference of a map's number, subject minus baseline, with its 95 % interval, by each saliency method, on the first
-    `METHOD_IMAGES` of the saliency images. A method that refuses one of the networks is left out."""
+    `METHOD_IMAGES` of the saliency images. A method that refuses one of the networks is left out; {} of a network that is alone."""
+    if study.alone:
+        return {}
     pair, found = replace(study.pair, saliency_limit=min(METHOD_IMAGES, study.scale.saliency_images)), {}
     for method in methods:
         try:
@@ -181,6 +194,6 @@ def by_method(study: Study, number: str, methods: Sequence[str] = PIXELWISE) -> 
 
 def _methods(study: Study, row: Instrument, claim: Claim, finding: Finding) -> Rival:
     found = by_method(study, row.number).values()
-    same = sum(verdict_of(claim, low, high) == finding.verdict for _, low, high in found)
+    same = sum(verdict_of(claim, low, high) == _direction(finding) for _, low, high in found)
     low, high = (pick(value for value, _, _ in found) for pick in (min, max))
     return Rival("methods", "count", agree=same, of=len(found), value=finding.difference, ci_low=low, ci_high=high)

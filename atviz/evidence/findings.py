@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, TypedDict
@@ -16,15 +17,19 @@ from .instruments import key
 from .intervals import mean_interval, paired_difference
 from .rivals import Rival, signed
 
-COMPARED = ("normal", "adversarial")
 VERDICTS = {"agrees": "as {paper} report", "disagrees": "unlike {paper}", "inconclusive": "inconclusive"}
+NOT_JUDGED = "not judged"  # the verdict where the comparison is not the paper's
 
 
 class Roles(TypedDict):
-    """The names of the two networks that are compared."""
+    """The names of the two networks that are compared.
+
+    ``comparable``: whether the comparison is the papers': the subject is trained adversarially, the baseline normally.
+    """
 
     baseline: str
     subject: str
+    comparable: bool
 
 
 @cache
@@ -36,35 +41,37 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Finding:
-    """Two compared values and their difference, second minus first, with its 95 % interval; ``names`` says what is compared.
+    """Two compared values and their difference, subject minus baseline, with its 95 % interval; ``names`` says what is compared.
 
-    ``images`` says on what it was measured, where these are not the study's own test images.
+    ``images`` says on what it was measured, where these are not the study's own test images. What is not ``comparable`` with the paper's
+    comparison gets no verdict.
     """
 
     claim: Claim
-    normal: float
+    baseline: float
     underfit: float | None
-    adversarial: float
+    subject: float
     difference: float
     ci_low: float
     ci_high: float
     n: int  # how many images, or of what ``unit`` says
+    names: tuple[str, str]
     percent: bool = True  # values are shares, written as percentages
-    names: tuple[str, str] = COMPARED
+    comparable: bool = True
     unit: str = "images"
     images: str = ""
     rivals: tuple[Rival, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """``agrees``, ``disagrees`` or ``inconclusive``: `verdict_of` the claim and the interval."""
-        return verdict_of(self.claim, self.ci_low, self.ci_high)
+        """``agrees``, ``disagrees`` or ``inconclusive``: `verdict_of` the claim and the interval; `NOT_JUDGED` for another comparison."""
+        return verdict_of(self.claim, self.ci_low, self.ci_high) if self.comparable else NOT_JUDGED
 
     @property
     def doubts(self) -> list[str]:
         """The rivals that weaken the verdict, in words: those that give more than half of the difference, the strongest first, and then
         choices that change the verdict."""
-        if self.verdict == "inconclusive" or (self.claim.expected in ("equal", "not lower") and self.verdict == "agrees"):
+        if self.verdict in ("inconclusive", NOT_JUDGED) or (self.claim.expected in ("equal", "not lower") and self.verdict == "agrees"):
             return []
         strongest = sorted(self.rivals, key=lambda rival: -rival.explained(self.difference))
         return [words for rival in strongest if (words := self._doubt(rival))]
@@ -106,8 +113,9 @@ class Finding:
     def clause(self) -> str:
         """The finding in words, made from its numbers."""
         but = f", but {' and '.join(self.doubts)}" if self.doubts else ""
-        said = f"{self.interval}, {VERDICTS[self.verdict].format(paper=self.claim.paper)}{but}"
-        values = f"{self._value(self.normal, 0)} → {self._value(self.adversarial, 1)}"
+        judged = f", {VERDICTS[self.verdict].format(paper=self.claim.paper)}" if self.comparable else ""
+        said = f"{self.interval}{judged}{but}"
+        values = f"{self._value(self.baseline)} ({self.names[0]}) → {self._value(self.subject)} ({self.names[1]})"
         return f"{self.claim.label}: {values} ({said}{', ' * bool(self.caution)}{self.caution})"
 
     @property
@@ -136,17 +144,17 @@ class Finding:
         text = f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
         return ("+" if signed and value > 0 else "") + text.replace("-", "−")
 
-    def _value(self, value: float, which: int | None = None) -> str:
-        said = self._number(value) + (" %" if self.percent else "")
-        return said if which is None or self.names == COMPARED else f"{said} ({self.names[which]})"
+    def _value(self, value: float) -> str:
+        return self._number(value) + (" %" if self.percent else "")
 
-    def cells(self) -> dict[str, str]:
-        """The finding as text for a table's cells."""
+    def cells(self, heading: tuple[str, str] | None = None) -> dict[str, str]:
+        """The finding as text for a table's cells. Values are named unless the table's `heading` names them."""
         claim = self.claim
+        named = [f" ({name})" if self.names != heading else "" for name in self.names]
         tolerance = f" by {100 * claim.margin:g} points" if claim.expected == "not lower" else ""
         return {
-            "what": claim.label, "n": f"{self.n:,}" + (f" {self.unit}" if self.unit != "images" else ""), "normal": self._value(self.normal, 0),
-            "underfit": "–" if self.underfit is None else self._value(self.underfit), "adversarial": self._value(self.adversarial, 1),
+            "what": claim.label, "n": f"{self.n:,}" + (f" {self.unit}" if self.unit != "images" else ""), "baseline": self._value(self.baseline) + named[0],
+            "underfit": "–" if self.underfit is None else self._value(self.underfit), "subject": self._value(self.subject) + named[1],
             "difference": self.interval, "paper": f"{claim.expected}{tolerance} ({claim.paper}, {claim.source})", "verdict": self.verdict,
             "judged": self.judged, "brief": self.brief, "doubts": " and ".join(self.doubts),
             "rivals": "; ".join(rival.text(percent=self.percent) for rival in self.rivals),
@@ -168,9 +176,16 @@ def verdict_of(claim: Claim, low: float, high: float) -> str:
     return "agrees" if low > 0 else "disagrees" if high < 0 else "inconclusive"
 
 
+def heading(findings: Iterable[Finding]) -> tuple[str, str]:
+    """The two names that most findings compare: the heading of their columns; baseline and subject where there are none."""
+    names = Counter(finding.names for finding in findings)
+    return names.most_common(1)[0][0] if names else ("baseline", "subject")
+
+
 def of_shares(
-    claim: Claim, hit: Mapping[str, np.ndarray], *, baseline: str, subject: str, given: Mapping[str, np.ndarray] | None = None
-) -> Finding:
+    claim: Claim, hit: Mapping[str, np.ndarray], *, baseline: str, subject: str, comparable: bool = True,
+    given: Mapping[str, np.ndarray] | None = None,
+) -> Finding:  # fmt: skip
     """The finding of outcomes ``hit``, (n,) bool for each network, among the images ``given`` for each network.
 
     Its n is the number of images that are given for at least one of the two compared networks.
@@ -179,25 +194,31 @@ def of_shares(
     share = {name: float((h & given[name]).sum() / max(1, given[name].sum())) for name, h in hit.items()}
     interval = paired_difference(hit[subject], hit[baseline], given_a=given[subject], given_b=given[baseline])
     n = int((given[baseline] | given[subject]).sum())
-    return Finding(claim, share[baseline], share.get("underfit"), share[subject], *interval, n=n)
+    names = (baseline, subject)
+    return Finding(claim, share[baseline], share.get("underfit"), share[subject], *interval, n=n, names=names, comparable=comparable)
 
 
-def of_means(claim: Claim, values: Mapping[str, np.ndarray], *, baseline: str, subject: str, percent: bool = False) -> Finding:
+def of_means(
+    claim: Claim, values: Mapping[str, np.ndarray], *, baseline: str, subject: str, comparable: bool = True, percent: bool = False
+) -> Finding:
     """The finding of a number per image, (n,) for each network."""
     mean = {name: float(v.mean()) for name, v in values.items()}
     interval = mean_interval(values[subject] - values[baseline])
-    return Finding(claim, mean[baseline], mean.get("underfit"), mean[subject], *interval, n=len(values[subject]), percent=percent)
+    n, names = len(values[subject]), (baseline, subject)
+    return Finding(
+        claim, mean[baseline], mean.get("underfit"), mean[subject], *interval, n=n, names=names, percent=percent, comparable=comparable
+    )
 
 
 def of_accuracy(
-    claim: Claim, clean: Mapping[str, np.ndarray], hit: Mapping[str, np.ndarray], *, baseline: str, subject: str,
+    claim: Claim, clean: Mapping[str, np.ndarray], hit: Mapping[str, np.ndarray], *, baseline: str, subject: str, comparable: bool = True,
     given: Mapping[str, np.ndarray] | None = None,
 ) -> Finding:  # fmt: skip
     """The finding of outcomes in the claim's own unit: ``clean`` and distorted ``hit``, (n,) bool for each network.
 
     ``given``, of accuracy on correct, are the images that count; by default those that are correct without distortion.
     """
-    roles = Roles(baseline=baseline, subject=subject)
+    roles = Roles(baseline=baseline, subject=subject, comparable=comparable)
     if claim.unit == ON_CORRECT:
         return of_shares(claim, hit, given=given or clean, **roles)
     if claim.unit == DROP:
@@ -220,6 +241,11 @@ def sentence(findings: list[Finding]) -> str:
     said = findings[0].clause
     if len(findings) == 1:
         return f"{said[0].upper()}{said[1:]}."
+    if not any(finding.comparable for finding in findings):
+        return (
+            f"{said[0].upper()}{said[1:]}. The papers compare adversarially with normally trained networks; this comparison is another one, "
+            "and gets no verdict."
+        )
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in VERDICTS}
     one = {"agrees": "agrees with the papers", "disagrees": "disagrees", "inconclusive": "is inconclusive"}
     many = {"agrees": "agree with the papers", "disagrees": "disagree", "inconclusive": "are inconclusive"}
@@ -229,7 +255,8 @@ def sentence(findings: list[Finding]) -> str:
 
 def markdown(findings: list[Finding]) -> str:
     """The findings as a Markdown table: one row per finding."""
-    rows = [[c["what"], c["normal"], c["adversarial"], c["difference"], c["n"], c["judged"]] for c in (f.cells() for f in findings)]
-    header = ["", *(findings[0].names if findings and len({f.names for f in findings}) == 1 else COMPARED), "difference [95 %]", "n", ""]
+    names = heading(findings)
+    rows = [[c["what"], c["baseline"], c["subject"], c["difference"], c["n"], c["judged"]] for c in (f.cells(names) for f in findings)]
+    header = ["", *names, "difference [95 %]", "n", ""]
     lines = [header, ["---", "--:", "--:", "--:", "--:", "---"], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

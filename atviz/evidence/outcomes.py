@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from ..data import Images, Streamed
+from ..data import AnyImages, Images, Streamed, as_images, progress, shorten
 from ..models import check_fits, device_of, fingerprint, predict
 from . import instruments
 from .intervals import paired_difference, wilson
 from .material import Distortion, completed, keyed
 from .records import Store, described
+from .wanted import AnyDistortions, AnyModels, as_levels, as_modules, usable
+from .wanted import Distortions as Distortions
 
 KEPT = 5  # likeliest classes of each image that the records hold
-# distortion -> levels of one of the `INSTRUMENTS`, or level -> your own function
-Distortions = Mapping[str, Sequence[float] | Mapping[float, Distortion]]
+BATCH, CPU_BATCH = 500, 100  # images; on a CPU 100 are almost twice as fast as 500, whose activations leave the cache
 Material = Mapping[str, Any]
 
 
@@ -37,9 +39,9 @@ class Outcomes:
 
 
 def outcomes(
-    models: Mapping[str, nn.Module],
-    images: Images,
-    distortions: Distortions,
+    models: AnyModels,
+    images: AnyImages,
+    distortions: AnyDistortions,
     *,
     topk: int = 1,
     seed: int = 0,
@@ -54,15 +56,20 @@ def outcomes(
     a batch, 20 bytes are held for each image, network and level of a pass.
 
     Args:
-        distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": [2, 4]}``, or, for your own functions,
-            ``{"negative": {1: lambda x: 1 - x}}``. The store keeps outcomes of your own function only where `described` knows all that
-            the function depends on.
+        models: networks by name, or one network: a module is called "model".
+        images: `Images`, or what `data.as_images` takes: a torch Dataset or a DataLoader, which is read anew at each call.
+        distortions: for instance ``{"saturate": [4, 1024], "patch_shuffle": 2}``, ``"saturate"`` for its own levels, or, for your own
+            functions, ``{"negative": {1: lambda x: 1 - x}}``. The store keeps outcomes of your own function only where `described`
+            knows all that the function depends on.
         topk: how many of the likeliest classes may be the label, at most 5.
         material: the ``stylizer`` and the ``mean`` of the distortions that need them; see `completed` for the defaults.
 
     Raises:
+        TypeError: something else than networks, images or distortions.
         ValueError: an unknown distortion, a level that it refuses, a topk out of range, no images, or a network that does not fit them.
     """
+    models, asked = as_modules(models), as_levels(distortions)
+    images = as_images(images)
     if not len(images):
         raise ValueError(f"{images.name} holds no images to measure on")
     if not 1 <= topk <= min(KEPT, len(images.classes)):
@@ -70,7 +77,8 @@ def outcomes(
     x = next(images[:1].batches(1))[0]  # a slice: streamed images would start their workers
     wanted = [
         _Asked(name, level, levels[level] if isinstance(levels, Mapping) else None)
-        for name, levels in distortions.items()
+        for name, given in asked.items()
+        for levels in [usable(name, images) if given is None else given]
         for level in levels
     ]
     for name, level, own in wanted:  # refuse everything before measuring anything
@@ -85,15 +93,18 @@ def outcomes(
 
 
 def likeliest(
-    models: Mapping[str, nn.Module], images: Images, store: Store | None, name: str = "clean", level: float = 0, *, seed: int = 0,
+    models: AnyModels, images: AnyImages, store: Store | None = None, name: str = "clean", level: float = 0, *, seed: int = 0,
     own: Distortion | None = None, batch_size: int | None = None, material: Material | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The `KEPT` likeliest classes of each image by each model, likeliest first: (n, KEPT), or as many as there are.
 
     Under a distortion, or under a function of one's ``own``. Each image is distorted once for all models that the store does not know,
-    batch after batch in the images' order. ValueError for a network that does not fit the images.
+    batch after batch in the images' order. Networks and images are given as to `outcomes`. ValueError for a network that does not fit
+    the images.
     """
-    (answers,) = _answers(models, images, store, [_Asked(name, level, own)], seed=seed, batch_size=batch_size, material=material)
+    (answers,) = _answers(
+        as_modules(models), as_images(images), store, [_Asked(name, level, own)], seed=seed, batch_size=batch_size, material=material
+    )
     return answers
 
 
@@ -137,28 +148,34 @@ def _answers(
 ) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
     """`likeliest` of everything that is asked, in its order: in one pass over streamed images, in a pass for each over images in memory."""
     prints = {m: fingerprint(model) for m, model in models.items()}
-    for together in [asked] if isinstance(images, Streamed) else [[one] for one in asked]:
-        cells = []
-        for name, level, own in together:
-            distort, known = _distortion(images, name, level, seed, own, material)
-            keys = {m: _classified(print_, images, known) for m, print_ in prints.items()}
-            cells.append(_Cell(distort, store if known is not None else None, keys))
-        _measure(models, images, [cell for cell in cells if cell.missing], batch_size)
-        while cells:  # a cell's answers are let go when they have been used
-            yield cells.pop(0).finished()
+    work = len(models) * len(asked)
+    levels = sum(name != "clean" for name, *_ in asked)
+    said = f"{len(models)} network{'s' * (len(models) != 1)}" + f", {levels} level{'s' * (levels != 1)}" * bool(levels)
+    with progress(len(images) * work, said, batches=work * ceil(len(images) / (batch_size or CPU_BATCH))) as bar:
+        for together in [asked] if isinstance(images, Streamed) else [[one] for one in asked]:
+            cells = []
+            for name, level, own in together:
+                distort, known = _distortion(images, name, level, seed, own, material)
+                keys = {m: _classified(print_, images, known) for m, print_ in prints.items()}
+                cells.append(_Cell(distort, store if known is not None else None, keys))
+                shorten(bar, len(images) * len(cells[-1].known))
+            _measure(models, images, [cell for cell in cells if cell.missing], batch_size, bar.update)
+            while cells:  # a cell's answers are let go when they have been used
+                yield cells.pop(0).finished()
 
 
-def _measure(models: Mapping[str, nn.Module], images: Images, cells: Sequence[_Cell], batch_size: int | None) -> None:
-    """Classify all images, batch after batch, for each model that misses something."""
+def _measure(
+    models: Mapping[str, nn.Module], images: Images, cells: Sequence[_Cell], batch_size: int | None, advance: Callable[[int], object]
+) -> None:
+    """Classify all images, batch after batch, for each model that misses something; ``advance`` gets how many images it has classified."""
     missing = list(dict.fromkeys(m for cell in cells for m in cell.missing))
     for m in missing:
         check_fits(models[m], images)  # what the store knows has been checked
     if not missing:
         return
     device = device_of(models[missing[0]])
-    # on a CPU 100 images are almost twice as fast as 500, whose activations leave the cache
     done = 0
-    for x, y in images.batches(batch_size or (100 if device.type == "cpu" else 500), device=device):
+    for x, y in images.batches(batch_size or (CPU_BATCH if device.type == "cpu" else BATCH), device=device):
         for cell in cells:
             shown = cell.distort(x.clone() if len(cells) > 1 else x)  # a function of one's own may change what it gets
             for m in cell.missing:
@@ -166,6 +183,7 @@ def _measure(models: Mapping[str, nn.Module], images: Images, cells: Sequence[_C
                 if not done:  # one array: small ones between the batches would keep the batches' memory from being used again
                     cell.missing[m] = np.empty((len(images), found.shape[1]), dtype=np.int32)
                 cell.missing[m][done : done + len(y)] = found.numpy()
+                advance(len(y))
         done += len(y)
 
 
@@ -194,13 +212,14 @@ def attacked_key(model: str, images: Images, attack: Any, bf16: bool) -> dict[st
 
 
 def recorded(
-    model: str, images: Images, store: Store, name: str = "clean", level: float = 0, *, seed: int = 0, own: Distortion | None = None,
+    model: str, images: AnyImages, store: Store, name: str = "clean", level: float = 0, *, seed: int = 0, own: Distortion | None = None,
     material: Material | None = None, attack: Callable[..., Tensor] | None = None, bf16: bool = False,
 ) -> np.ndarray | None:  # fmt: skip
     """Which images the model of a `models.fingerprint` classifies correctly, (n,) bool, if the store knows; nothing is computed.
 
     Under a distortion as in `likeliest`, or under an attack as in `robust_accuracy`; None where that was not measured.
     """
+    images = as_images(images)
     if attack:
         key = attacked_key(model, images, described(attack), bf16)
     else:
@@ -235,22 +254,22 @@ def table(results: Outcomes) -> pd.DataFrame:
 
 
 def sweep(
-    models: Mapping[str, nn.Module],
-    images: Images,
-    distortions: Distortions,
+    models: AnyModels,
+    images: AnyImages,
+    distortions: AnyDistortions,
     *,
     seed: int = 0,
     batch_size: int | None = None,
     store: Store | None = None,
     material: Material | None = None,
 ) -> pd.DataFrame:
-    """`table` of `outcomes`: accuracy of each model under each distortion at each level.
+    """`table` of `outcomes`, which says what it takes and raises: accuracy of each model under each distortion at each level.
 
     A network that answers with the class of the brighter pixel:
 
     >>> import torch
     >>> images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 1]), ["left", "right"])
-    >>> rows = sweep({"brighter": nn.Flatten()}, images, {"saturate": [4], "reverse": [1]})
+    >>> rows = sweep(nn.Flatten(), images, {"saturate": 4, "reverse": 1})
     >>> rows[["distortion", "level", "top1", "n_correct", "acc_on_correct"]].values.tolist()
     [['saturate', 4.0, 1.0, 2, 1.0], ['reverse', 1.0, 0.0, 2, 0.0]]
     """
@@ -260,8 +279,11 @@ def sweep(
 def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
     """Accuracy on correct of ``model`` minus that of ``baseline`` on the same images: one row per distortion and level.
 
-    Columns: ``distortion``, ``level``, ``model``, ``baseline``, ``difference``, ``ci_low``, ``ci_high`` (95 %, paired), ``n``.
+    Columns: ``distortion``, ``level``, ``model``, ``baseline``, ``difference``, ``ci_low``, ``ci_high`` (95 %, paired), ``n``. Without rows
+    where both are the same network.
     """
+    if model == baseline:
+        return pd.DataFrame(columns=["distortion", "level", "model", "baseline", "difference", "ci_low", "ci_high", "n"])
     for name in (model, baseline):
         if name not in results.clean:
             raise ValueError(f"no outcomes for model {name!r}; there are some for {', '.join(results.clean)}")

@@ -56,7 +56,7 @@ class Rival:
         if self.kind == "unmeasured":
             return f"{self.words}: not measured, {self.note}"
         if self.kind == "count":
-            return f"{self.words}: same verdict at {self.agree} of {self.of}"
+            return f"{self.words}: the same at {self.agree} of {self.of}"
         return f"{self.words}: {self.number(percent=percent)}{', ' * bool(self.note)}{self.note}"
 
     def number(self, *, percent: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from .. import attacks, data, models
 from ..distortions import Stylizer
-from ..models import Networks
-from ..training import Profile, eval_eps, profile
+from ..models import Network, Networks
+from ..training import TRAININGS, Profile, eval_eps, profile, trained_as
 from . import maps
 from .accuracy import robust_accuracy
 from .findings import Roles
@@ -42,6 +42,43 @@ class Study:
     others: Sequence[Study] = ()
     saliency_limit: int | None = None
 
+    @classmethod
+    def of(
+        cls, networks: nn.Module | Network | Mapping[str, nn.Module | Network], images: Any, *, baseline: str = "", subject: str = "",
+        mapping: Mapping[str, Sequence[str]] | None = None, **others: Any,
+    ) -> Study:  # fmt: skip
+        """A study of modules at hand.
+
+        Args:
+            networks: modules from pixels in [0, 1] to logits, or `models.load`'s networks, by name; or one of them. They are put into eval
+                mode, and restricted to the images' classes where they have more (`models.fitted`).
+            images: test images: atviz's, a dataset of (image, label), or a DataLoader (`data.as_images`).
+            baseline, subject: names of the two that are compared; default the first two.
+            mapping: class of the images → classes of the networks, where their names do not agree.
+            others: fields of the study, such as ``store`` and ``scale``.
+
+        Raises:
+            TypeError, ValueError: what is no module, no set of images, or does not fit.
+
+        >>> study = Study.of({"mine": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))}, data.load("fashion", "test", limit=20))
+        >>> study.alone, list(study.models), study.outcomes({"saturate": [4]}).distorted["mine", "saturate", 4].shape
+        (True, ['mine'], (20,))
+        """
+        named = networks if isinstance(networks, Mapping) else {getattr(networks, "name", "model"): networks}
+        wrong = next((value for value in named.values() if not isinstance(value, nn.Module | Network)), None)
+        if wrong is not None or not named:
+            what = "nothing" if wrong is None else f"a value of type {type(wrong).__name__}"
+            raise TypeError(f"networks holds {what}; it must hold modules or networks of models.load, by name")
+        images = data.as_images(images)
+        made = [
+            replace(value, name=name) if isinstance(value, Network) else Network(name, value.eval(), [], None)
+            for name, value in named.items()
+        ]  # fmt: skip
+        fit = [models.fitted(network, images, mapping) for network in made]
+        first = baseline or next(name for name in named if name != subject)
+        second = subject or next((name for name in named if name != first), None)
+        return cls(Networks.of(fit, baseline=first, subject=second), images, **others)
+
     @property
     def models(self) -> dict[str, nn.Module]:
         return self.networks.modules
@@ -56,18 +93,36 @@ class Study:
 
     @property
     def roles(self) -> Roles:
-        """The names of the two networks that findings compare."""
-        return Roles(baseline=self.baseline, subject=self.subject)
+        """The two networks that findings compare."""
+        return Roles(baseline=self.baseline, subject=self.subject, comparable=self.comparable)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one network, with nothing to compare it with."""
+        return self.networks.alone
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the comparison is the papers': the subject is known to be trained adversarially, and the baseline normally."""
+        return (trained_as(self.networks.baseline.card), trained_as(self.networks.subject.card)) == TRAININGS
 
     @property
     def pair(self) -> Study:
-        """The same study of baseline and subject alone."""
-        two = [self.networks[name] for name in (self.baseline, self.subject)]
-        return replace(self, networks=Networks.of(two, **self.roles))
+        """The same study of baseline and subject."""
+        return self.only([self.baseline, self.subject])
 
     def with_roles(self, baseline: str, subject: str) -> Study:
         """The same study with other networks as baseline and subject."""
         return replace(self, networks=Networks.of(self.networks.values(), baseline=baseline, subject=subject))
+
+    def only(self, names: Iterable[str]) -> Study:
+        """The same study of some of its networks. A role whose network is not among them goes to the first that has none."""
+        kept = [network for name, network in self.networks.items() if name in set(names)]
+        roles = {network.role: network.name for network in kept}
+        free = [network.name for network in kept if network.role == "other"]
+        baseline = roles.get("baseline") or (free.pop(0) if free else roles.pop("subject"))
+        subject = roles.get("subject") or (free.pop(0) if free and not self.alone else None)
+        return replace(self, networks=Networks.of(kept, baseline=baseline, subject=subject))
 
     @property
     def device(self) -> torch.device:

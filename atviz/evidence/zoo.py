@@ -41,7 +41,7 @@ def publish_backbones() -> Path:
     for seed in (0, 1):
         plan = replace(task(Plan()).source, seed=seed)
         trainer = Trainer(plan)
-        for name in (plan.baseline, plan.subject):
+        for name in (plan.first(adversarial=False), plan.first(adversarial=True)):
             kept = folder / trainer.folder(name).name
             if not checkpoints.exists(kept):
                 publish(trainer.obtain(name), plan, kept)
@@ -55,7 +55,7 @@ def publish_seeds() -> Path:
     for seed in (1, 2):
         plan = Plan(seed=seed)
         trainer = Trainer(plan)
-        for name in (plan.baseline, plan.subject):
+        for name in (plan.first(adversarial=False), plan.first(adversarial=True)):
             kept = folder / trainer.folder(name).name
             if not checkpoints.exists(kept):
                 publish(trainer.obtain(name), plan, kept)

@@ -2,6 +2,7 @@
 
 from . import checkpoints
 from .architectures import ARCHITECTURES, AlexNet, Normalize, ResNet, Standardize, build, parse
+from .classes import Restrict, fitted, imagenet_names, read_mapping, unrestricted
 from .fits import Known, check_fits, known_of
 from .inference import (
     bf16_is_faster,
@@ -17,11 +18,12 @@ from .inference import (
 from .network import Network, Networks
 from .passes import folded, predict
 from .randomize import randomized
-from .references import load
+from .references import Reference, check_names, load, split
 from .weights import PRETRAINED, has_small_stem, origin, read_state
 
 __all__ = [
-    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "ResNet", "Standardize", "bf16_is_faster", "build",
-    "check_fits", "check_images", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast", "fingerprint", "folded", "halve", "has_small_stem",
-    "known_of", "load", "memory_format", "origin", "parse", "predict", "randomized", "read_state",
+    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "Reference", "ResNet", "Restrict", "Standardize",
+    "bf16_is_faster", "build", "check_fits", "check_images", "check_names", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast",
+    "fingerprint", "fitted", "folded", "halve", "has_small_stem", "imagenet_names", "known_of", "load", "memory_format", "origin", "parse",
+    "predict", "randomized", "read_mapping", "read_state", "split", "unrestricted",
 ]  # fmt: skip

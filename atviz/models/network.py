@@ -18,7 +18,8 @@ ROLES = ("baseline", "subject", "other")
 class Network:
     """A network from pixels in [0, 1] to logits, and what is known of it.
 
-    ``classes`` are the names of its classes, in the order of the logits. ``shape`` is (channels, height, width) of its images.
+    ``classes`` are the names of its classes, in the order of the logits; [] is unknown. ``shape`` is (channels, height, width) of its
+    images; None is unknown.
     ``card`` is its model card. ``role`` is what the network is in a comparison: ``baseline``, ``subject`` or ``other``.
     Classes and shape are recorded on the module as `Known`, so that a measurement that takes the module alone can check its images.
     """
@@ -26,7 +27,7 @@ class Network:
     name: str
     module: nn.Module
     classes: list[str]
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     card: dict[str, Any] = field(default_factory=dict)
     role: str = "other"
 
@@ -42,18 +43,21 @@ class Network:
 
 
 class Networks(dict[str, Network]):
-    """Networks by name, in the order of the figures. One of them is the baseline, and one is the subject that is compared with it."""
+    """Networks by name, in the order of the figures. One of them is the baseline; one is the subject, which is compared with it.
+
+    A network that is `alone` is compared with nothing: it is baseline and subject.
+    """
 
     @classmethod
-    def of(cls, networks: Iterable[Network], *, baseline: str, subject: str) -> Networks:
-        """Networks with their roles set.
+    def of(cls, networks: Iterable[Network], *, baseline: str, subject: str | None = None) -> Networks:
+        """Networks with their roles set; without a ``subject`` the baseline is alone.
 
         Raises:
             ValueError: ``baseline`` or ``subject`` names none of the networks, or both name the same one.
         """
         if baseline == subject:
             raise ValueError(f"baseline and subject are both {baseline!r}; they must be two networks")
-        roles = {baseline: "baseline", subject: "subject"}
+        roles = {baseline: "baseline"} | ({subject: "subject"} if subject is not None else {})
         found = cls({network.name: replace(network, role=roles.get(network.name, "other")) for network in networks})
         for name in roles:
             if name not in found:
@@ -71,7 +75,21 @@ class Networks(dict[str, Network]):
 
     @property
     def subject(self) -> Network:
-        return self._in("subject")
+        return self.baseline if self.alone else self._in("subject")
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no subject, so that nothing is compared."""
+        return all(network.role != "subject" for network in self.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the networks: how their classes were fitted to those of the images."""
+        found: dict[str, list[str]] = {}
+        for name, network in self.items():
+            if said := network.card.get("fitted"):
+                found.setdefault(said, []).append(name)
+        return [f"{', '.join(names)}: {said}" for said, names in found.items()]
 
     def _in(self, role: str) -> Network:
         return next(network for network in self.values() if network.role == role)

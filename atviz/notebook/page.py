@@ -23,7 +23,8 @@ class Page:
     """What a notebook shows.
 
     ``settings`` are those of the notebook's parameters. ``out`` is the folder that figures (PNG and SVG), tables (CSV) and findings are
-    written to; "" writes nothing.
+    written to; "" writes nothing. ``remark`` is what a reader must know of the networks and images: it stands under every figure and in
+    the conclusion.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Page:
     out: str = ""
     findings: list[Finding] = field(default_factory=list)
     figures: int = 0
+    remark: str = ""
 
     def draw(self, drawing: Drawing) -> Any:
         """Draw a paper's figure: see `figure`."""
@@ -45,6 +47,7 @@ class Page:
         from .figures import rendered
 
         self.figures += 1
+        caption = f"{caption} {self.remark}".strip()
         png = rendered(figure, "png", caption=caption, dpi=200 if self.out else 110)
         self._write("figures", f"{self.figures}-{name}.png", png)
         if self.out:
@@ -57,6 +60,12 @@ class Page:
         self._write("tables", f"{name}.csv", frame.to_csv(index=False).encode())
         return frame if show is None else show
 
+    def say(self, text: str) -> Any:
+        """A sentence for the notebook; nothing for ""."""
+        from IPython.display import Markdown
+
+        return Markdown(text) if text else None
+
     def note(self, *found: Finding | None) -> None:
         """Keep findings for the page's conclusion. None, of a claim that the networks do not allow to measure, is left out."""
         self.findings += [finding for finding in found if finding]
@@ -67,7 +76,7 @@ class Page:
 
         self._write("findings", f"{self.name}.json", json.dumps([f.row() for f in self.findings], indent=1).encode())
         table = f"{findings.markdown(self.findings)}\n\n" if self.findings else ""
-        return Markdown(f"{table}**Found.** {findings.sentence(self.findings)} {also}".strip())
+        return Markdown(f"{table}**Found.** {findings.sentence(self.findings)} {also} {self.remark}".strip())
 
     def _write(self, kind: str, name: str, content: bytes) -> None:
         if self.out:

@@ -39,12 +39,13 @@ class Settings(Plan):
     @property
     def described(self) -> dict[str, Any]:
         """The settings with what the profile decided, as JSON."""
-        return asdict(self) | {"models": list(self.names), "arch": self.scale.arch, "weights": self.initial or "none"}
+        titles = [reference.title for reference in self.references]
+        return asdict(self) | {"models": titles, "arch": self.scale.arch if self.recipes else "", "weights": self.initial or "none"}
 
     @property
     def literals(self) -> dict[str, Any]:
         """The settings as a notebook's parameters write them: 0, "" and [] for what the profile decides."""
-        empty: dict[str, Any] = {"models": [], "arch": "", "weights": ""}
+        empty: dict[str, Any] = {"models": [], **dict.fromkeys(("arch", "weights", "baseline", "subject", "classes"), "")}
         values = {name: empty.get(name, 0) if value is None else value for name, value in asdict(self).items()}
         return values | {"models": list(values["models"])}
 

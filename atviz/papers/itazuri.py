@@ -78,6 +78,8 @@ def _known(study: Study, number: int) -> dict[tuple[str, str, str], tuple[float,
     rows = rows[(rows.paper == "itazuri-2019") & (rows.table == f"T{number}")]
     found = {}
     for name, in_paper in PAPER_NAMES.items():
+        if name not in study.networks or study.networks[name].card.get("outside"):
+            continue
         for row in rows[rows.model == f"{study.scale.arch}/{in_paper}"].to_dict("records"):
             mean, _, deviation = row["value"].partition("±")
             found[name, row["measure"], row["setting"]] = (float(mean) / 100, float(deviation) / 100, row["slip"])
@@ -105,10 +107,14 @@ def accuracies(study: Study, wanted: Distortions) -> pd.DataFrame:
 def areas(study: Study, wanted: Distortions) -> pd.DataFrame:
     """The signed area between the curves of subject and baseline: the difference of their accuracies, mean over levels.
 
+    Without rows where a network is alone.
+
     Columns: ``distortion``, ``measure``, ``model``, ``baseline``, ``levels`` (how many), ``difference``, ``ci_low``, ``ci_high`` (95 %,
     bootstrap over images, each with its outcomes of both networks at all levels), ``n`` (images).
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if study.alone:
+        return pd.DataFrame(columns=["distortion", "measure", "model", "baseline", "levels", "difference", "ci_low", "ci_high", "n"])
     model, baseline = study.subject, study.baseline
     for topk in _tops(study):
         hits = study.outcomes(wanted, topk=topk).distorted

@@ -61,8 +61,10 @@ def layer_findings(
     """The findings on the first layer's filters and on what the deeper layers respond to.
 
     ``norms``: ``norm`` and ``effective`` → network → `first_layers`. ``found``: network, and ``untrained`` → `layer_features`, which
-    were measured as ``asked``.
+    were measured as ``asked``. None of a network that is alone.
     """
+    if study.alone:
+        return []
     shape = study.images.shape
     deep = {name: deeper_half(layers) for name, layers in found.items()}
     norm, centroid = (_of_filters(study, measure, values) for measure, values in (("first_layer_norm", norms["norm"]), ("centroid", deep)))
@@ -90,9 +92,11 @@ def layer_findings(
 def _of_filters(study: Study, measure: str, values: Mapping[str, np.ndarray]) -> Finding:
     a, b = values[study.subject], values[study.baseline]
     underfit = float(values["underfit"].mean()) if "underfit" in values else None
+    names, interval = (study.baseline, study.subject), unpaired_difference(a, b)
     return Finding(
-        CLAIMS[measure], float(b.mean()), underfit, float(a.mean()), *unpaired_difference(a, b), n=len(a), percent=False, unit="filters"
-    )
+        CLAIMS[measure], float(b.mean()), underfit, float(a.mean()), *interval, n=len(a), names=names, percent=False,
+        comparable=study.comparable, unit="filters",
+    )  # fmt: skip
 
 
 def _instead(study: Study, name: str, kind: str, values: Mapping[str, np.ndarray], subject: str) -> Rival:

@@ -58,7 +58,8 @@ def table(study: Study, number: int, *, levels: Sequence[float] = (), radius: fl
     found = {(row["model"], row["setting"]): (float(row["value"]), row["slip"]) for row in known.to_dict("records")}
     if number == 3 and ("pgd-inf", "low_pass") in found:  # the paper does not say which eps
         found |= {(study.subject, setting): value for (model, setting), value in found.items() if model == "pgd-inf"}
-    looked = [found.get((row["model"], row["in_paper"]), (float("nan"), "")) for row in rows]
+    outside = {name for name, network in study.networks.items() if network.card.get("outside")}  # whatever it is named
+    looked = [found.get((row["model"] if row["model"] not in outside else "", row["in_paper"]), (float("nan"), "")) for row in rows]
     frame = pd.DataFrame(rows).drop(columns="in_paper")
     return frame.assign(paper=[value / 100 for value, _ in looked], slip=[slip for _, slip in looked])
 

@@ -56,7 +56,9 @@ RELATED = {"invariance": "saturate", "sensitivity": "patch_shuffle"}  # claim ->
 
 
 def accuracy_findings(study: Study) -> list[Finding]:
-    """The findings of Table 1: accuracy on clean images and under the study's attack."""
+    """The findings of Table 1: accuracy on clean images and under the study's attack; none of a network that is alone."""
+    if study.alone:
+        return []
     survived = {name: row["survived"] for name, row in study.robustness().items()}
     clean = findings.of_shares(CLAIMS["clean"], study.outcomes({}).clean, **study.roles)
     robust = findings.of_shares(CLAIMS["robust"], survived, **study.roles)
@@ -75,7 +77,7 @@ def accuracy_findings(study: Study) -> list[Finding]:
 
 
 def _share(name: str, kind: str, hit: Mapping[str, np.ndarray], study: Study, subject: str, note: str = "") -> Rival:
-    if subject not in hit:
+    if subject not in hit or (subject == "underfit" and subject in (study.baseline, study.subject)):
         return Rival.unmeasured(name, f"there is no {subject} network")
     return Rival(name, kind, *paired_difference(hit[subject], hit[study.baseline]), note=note)
 
@@ -133,7 +135,7 @@ def shape_bias_finding(
     networks: Mapping[str, Sequence[nn.Module]], conflict: ShapeTex, *, baseline: str, subject: str, store: Store | None = None
 ) -> Finding:
     """The finding of drawn images whose cues conflict: kind of network → the networks of its seeds; the first of each is compared."""
-    roles = findings.Roles(baseline=baseline, subject=subject)
+    roles = findings.Roles(baseline=baseline, subject=subject, comparable=True)
 
     def measured(drawn: ShapeTex, index: int) -> Finding:
         cues: dict[str, Any] = {"shape": drawn.shape, "texture": drawn.texture}
@@ -147,10 +149,10 @@ def shape_bias_finding(
     still = accuracy(networks[subject][0], agreeing.images)["top1"]
     small = measured(faint, 0)
     shares = [measured(conflict, i) for i in range(min(len(networks[name]) for name in (baseline, subject)))]
-    values = {kind: np.array([getattr(f, kind) for f in shares]) for kind in ("adversarial", "normal")}
+    values = {role: np.array([getattr(f, role) for f in shares]) for role in ("subject", "baseline")}
     seeds = Rival.unmeasured("seeds", "one training of each network")
     if len(shares) > 1:
-        mean, low, high = unpaired_difference(values["adversarial"], values["normal"])
+        mean, low, high = unpaired_difference(values["subject"], values["baseline"])
         seeds = Rival("seeds", "seeds", mean, low, high, of=len(shares), note=f"{len(shares)} trainings of each")
     rivals = {
         "larger cue": Rival("larger cue", "instead", small.difference, small.ci_low, small.ci_high,
@@ -166,7 +168,7 @@ def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | N
     ``measure`` is a key of `RELATED`. The interval is over networks (`evidence.rank_interval`).
     """
     claim = CLAIMS[measure]
-    if len(study.networks) < FEWEST:
+    if len(study.networks) < FEWEST or study.alone:
         return None
     measured = study.robustness()
     robust, clean = ({name: row[key] for name, row in measured.items()} for key in ("robust", "clean"))
@@ -180,9 +182,10 @@ def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | N
     }
     ranked = {v: rank_interval(np.array([robust[n] for n in names]), values) for v, values in read.items()}
     rho, low, high = ranked[float(claim.level)]
-    finding = Finding(claim, 0.0, None, rho, rho, low, high, n=len(names), percent=False, names=("no relation", "found"), unit="networks")
+    finding = Finding(claim, 0.0, None, rho, rho, low, high, n=len(names), names=("no relation", "found"), percent=False,
+                      comparable=study.comparable, unit="networks")  # fmt: skip
     lost = rank_interval(-np.array([clean[n] for n in names]), read[float(claim.level)])
-    same = sum(verdict_of(claim, lo, hi) == finding.verdict for _, lo, hi in ranked.values())
+    same = sum(verdict_of(claim, lo, hi) == verdict_of(claim, low, high) for _, lo, hi in ranked.values())
     values = [value for value, _, _ in ranked.values()]
     rivals = {
         "clean accuracy": Rival("clean accuracy", "alone", *lost),
@@ -194,7 +197,7 @@ def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | N
 def spatial_finding(study: Study) -> Finding | None:
     """The finding on the distance of the spatially trained network's maps; None without a ``spatial`` network beside the subject."""
     claim, names = CLAIMS["spatial_distance"], list(study.networks)
-    if "spatial" not in names or study.subject == "spatial":
+    if "spatial" not in names or "spatial" in (study.baseline, study.subject) or not study.comparable:
         return None
 
     def difference(method: str, likeness: str, name: str = "spatial") -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,7 @@ class Task:
         """The task as a row of a table."""
         source, effort = self.source, self.effort
         return {
-            "trained on": source.dataset, "network": source.scale.arch, "STD": source.baseline, "ADV": source.subject,
+            "trained on": source.dataset, "network": source.scale.arch, "STD": source.first(adversarial=False), "ADV": source.first(adversarial=True),
             "fine-tuned on": self.target, "images per run": effort.limit or "all", "runs": effort.runs, "epochs": effort.epochs,
             "learning rate": effort.lr, "batch": effort.batch_size, "augmented": self.recipe.augment or "no",
             "joined": self.join, "backbones": "frozen" if self.frozen else "trained",
@@ -110,14 +110,15 @@ def task(
 
 
 def backbones(plan: Plan) -> dict[str, list[nn.Module]]:
-    """``STD`` and ``ADV``: the baseline and the subject of the plan's seed and of the next one. ``RND``: networks without training.
+    """``STD`` and ``ADV``: the first normally and the first adversarially trained network of the plan's seed and of the next one. ``RND``:
+    networks without training.
 
     Each is read where it ships or has been trained, else trained.
     """
     found: dict[str, list[nn.Module]] = {"STD": [], "ADV": [], "RND": []}
     for seed in (plan.seed, plan.seed + 1):
         trainer = Trainer(replace(plan, seed=seed))
-        for kind, name in (("STD", plan.baseline), ("ADV", plan.subject)):
+        for kind, name in (("STD", plan.first(adversarial=False)), ("ADV", plan.first(adversarial=True))):
             ready = shipped("checkpoints", "transfer", trainer.folder(name).name)
             network = models.load(ready) if models.checkpoints.exists(ready) else trainer.obtain(name)
             found[kind].append(network.module.to(trainer.device))

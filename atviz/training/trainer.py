@@ -43,43 +43,59 @@ class Trainer:
     def networks(self) -> Networks:
         """Every network of the plan with its role, in the plan's order, in eval mode."""
         found = {name: self.obtain(name) for name in self.plan.names}
-        return Networks.of(found.values(), baseline=self.plan.baseline, subject=self.plan.subject)
+        baseline, subject = self.plan.pair
+        return Networks.of(found.values(), baseline=baseline, subject=subject)
 
     def obtain(self, name: str) -> Network:
-        """The network of a recipe, read from its checkpoint or trained."""
-        folder = self.ready(name) or self.folder(name)
-        if not checkpoints.exists(folder):
-            self._train(folder, self.recipe(name))
-        network = models.load(folder)
+        """A network of the plan, with the classes of its test images: one that atviz trains is read from its checkpoint or trained.
+
+        ValueError where classes or images do not fit (`models.fitted`).
+        """
+        network = self.plan.loaded.get(name)
+        if network is None:
+            folder = self.ready(name) or self.folder(name)
+            if not checkpoints.exists(folder):
+                self._train(folder, self.recipe(name))
+            network = models.load(folder)
+        network = models.fitted(network, self.plan.images.test, self.plan.mapping)
         return replace(network, name=name, module=network.module.to(self.device))
 
     def ready(self, name: str) -> Path | None:
-        """Where a trained network lies: trained here, or one of the seeds that ship in ``checkpoints/seeds``; None where there is none."""
+        """Where a trained network lies: trained here, or one of the seeds that ship in ``checkpoints/seeds``; None where there is none.
+
+        Of networks that atviz trains.
+        """
         here = self.folder(name)
         return next((place for place in (here, shipped("checkpoints", "seeds", here.name)) if checkpoints.exists(place)), None)
 
     def retrained(self) -> list[Networks]:
         """Baseline and subject of the same plan from every other seed of which both have been trained, by the seed; nothing is trained."""
-        names = self.plan.baseline, self.plan.subject
-        if self.plan.profile == "zoo":
+        baseline, subject = self.plan.pair
+        if self.plan.profile == "zoo" or not {baseline, subject} <= self.plan.recipes.keys() or subject is None:
             return []
-        begin, _, _ = self.folder(self.plan.baseline).name.rpartition(f"-s{self.plan.seed}-")
+        names = baseline, subject
+        begin, _, _ = self.folder(baseline).name.rpartition(f"-s{self.plan.seed}-")
         places = [home() / "checkpoints" / "local", shipped("checkpoints", "seeds")]
         numbers = {int(found[1]) for place in places for path in place.glob(f"{begin}-s*") if (found := SEED.search(path.name))}
-        others = [Trainer(replace(self.plan, seed=seed, models=names), self.device) for seed in sorted(numbers - {self.plan.seed})]
+        two = tuple(reference.title for reference in self.plan.references if reference.name in names)
+        plans = [
+            replace(self.plan, seed=seed, models=two, baseline=baseline, subject=subject) for seed in sorted(numbers - {self.plan.seed})
+        ]
+        others = [Trainer(plan, self.device) for plan in plans]
         return [other.networks for other in others if all(other.ready(name) for name in names)]
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe of a network. That of ``underfit`` stops at the accuracy of the subject, which is trained where it is missing."""
+        """The recipe of a network. That of ``underfit`` stops at the accuracy of the first adversarially trained network, which is trained
+        where it is missing."""
         train = self.plan.images.train
-        stop_at = self.obtain(self.plan.subject).card["metrics"]["clean"] if name == "underfit" else None
+        stop_at = self.obtain(self.plan.first(adversarial=True)).card["metrics"]["clean"] if self.plan.recipes[name] == "underfit" else None
         return self.plan.recipe(name, side=train.shape[-1], count=len(train), stop_at=stop_at)
 
     def folder(self, name: str) -> Path:
         """Where the checkpoint of a network lies. Outside the zoo its name holds a hash of all that the training depends on."""
         plan = self.plan
         if plan.profile == "zoo":
-            return checkpoints.zoo(plan.dataset)[name]
+            return checkpoints.zoo(plan.dataset)[plan.recipes[name]]
         key = {
             "recipe": loop.describe(self.recipe(name)), "arch": plan.scale.arch, "seed": plan.seed,
             "train": plan.images.train.digest, "test": plan.images.test.digest,
@@ -88,7 +104,7 @@ class Trainer:
             key["weights"] = plan.start["sha256"][:8]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
         dataset = re.sub(r"[^\w.-]+", "-", plan.images.test.name)
-        return home() / "checkpoints" / "local" / f"{dataset}-{plan.scale.arch}-{name}-s{plan.seed}-{digest}"
+        return home() / "checkpoints" / "local" / f"{dataset}-{plan.scale.arch}-{plan.recipes[name]}-s{plan.seed}-{digest}"
 
     def _train(self, folder: Path, recipe: Recipe) -> None:
         plan, images, test = self.plan, self.plan.images.train, self.plan.images.test
@@ -128,6 +144,14 @@ def drawn(shape: dict[str, Any], seed: int, weights: str | None = None) -> nn.Mo
 
 
 def untrained(network: Network, seed: int) -> nn.Module:
-    """A network of the same architecture with random weights, in eval mode, on the same device."""
+    """A network of the same architecture with random weights, in eval mode, on the same device.
+
+    Raises:
+        ValueError: a network that atviz did not build, with a layer that cannot be drawn anew (`models.randomized`).
+    """
     device = models.device_of(network.module)
-    return drawn(network.card["model"], seed).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if "model" in network.card:
+        made = drawn(network.card["model"], seed).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return models.Restrict(made, network.module.groups).eval() if isinstance(network.module, models.Restrict) else made
+    *_, (_, made) = models.randomized(network.module, seed=seed)
+    return made.eval()

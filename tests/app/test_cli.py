@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from atviz.app import cli
 from atviz.app.cli import app
+from atviz.data import load
 from atviz.evidence import INSTRUMENTS
 
 runner = CliRunner()
@@ -75,7 +76,7 @@ def test_what_is_wrong_is_refused_in_a_sentence_before_anything_runs(args, messa
     [
         (["train", "nrmal"], "did you mean 'normal'"),
         (["train", "normal", "--preset", "itazury"], "known are paper, code, itazuri"),
-        (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "4"], "there is no checkpoint in nowhere"),
+        (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "4"], "unknown network of fashion 'nowhere'; "),
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "four"], "write numbers separated by commas"),
         (["report", "nowhere"], "nowhere holds no run"),
     ],
@@ -104,6 +105,24 @@ def test_evaluate_takes_the_instruments_own_levels(of_trained):
     assert (bare.exit_code, "low_pass_code has no levels of its own; name some" in bare.output) == (2, True)
     unknown = runner.invoke(app, ["evaluate", str(of_trained), "--distortion", "saturat"])
     assert (unknown.exit_code, "did you mean 'saturate'?" in unknown.output) == (2, True)
+
+
+def test_evaluate_takes_any_network_and_says_on_which_classes_it_was_judged(tmp_path):
+    code = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 12))\n"
+    (tmp_path / "net.py").write_text(code)
+    (tmp_path / "classes.csv").write_text("".join(f"{name},{i + 2}\n" for i, name in enumerate(load("fashion", "test", limit=10).classes)))
+    args = ["evaluate", f"mine=python:{tmp_path / 'net.py'}:make", "--distortion", "saturate", "--levels", "2", "--test-limit", "20"]
+    done = runner.invoke(app, [*args, "--classes", str(tmp_path / "classes.csv")])
+    assert done.exit_code == 0 and done.stdout.splitlines()[1].startswith("mine,saturate,2.0,20,")
+    assert "mine: its 12 classes have no names; judged on 10 of its 12 classes (by the given table)" in done.stderr
+    refused = runner.invoke(app, args)
+    assert refused.exit_code == 2 and "map them with --classes FILE" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_library_that_is_missing_is_said_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    done = runner.invoke(app, ["evaluate", "timm:resnet18", "--distortion", "saturate"])
+    assert done.exit_code == 2 and "pip install 'atviz[outside]'" in done.stderr
 
 
 def test_evaluate_refuses_images_that_the_network_was_not_trained_for(of_trained):

@@ -48,7 +48,10 @@ def test_pages_mark_what_the_controls_distrust(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "r"
     (folder / "findings").mkdir(parents=True)
     claims = [Claim("saturate", 1024, "saturated", "higher", "Tables 4 to 6"), Claim("sparsity", 0, "sparsity", "higher", "Figure 10")]
-    made = [Finding(claim, 0.5, None, 0.7, 0.2, 0.1, 0.3, 100, rivals=(Rival("brightness", "alone", 0.15),)).row() for claim in claims]
+    made = [
+        Finding(claim, 0.5, None, 0.7, 0.2, 0.1, 0.3, 100, ("normal", "pgd-inf-8"), rivals=(Rival("brightness", "alone", 0.15),)).row()
+        for claim in claims
+    ]
     (folder / "findings" / "04_saturate.json").write_text(json.dumps(made))
     (folder / "run.json").write_text(json.dumps({"order": ["04_saturate"]}))
     page = tmp_path / "README.md"

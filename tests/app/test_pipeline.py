@@ -130,6 +130,52 @@ def test_a_notebook_gets_the_settings_as_it_writes_them(tiny, tmp_path, write_no
     assert (run["order"], run["stages"]["91_seen"]["status"]) == (["91_seen"], "done")
 
 
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Settings of two networks that atviz did not train: one without convolutions, and one that answers with more classes than there are."""
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def flat():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "def conv():\n    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(1352, 10))\n"
+    )
+    flat, conv = (f"python:{tmp_path / 'net.py'}:{name}" for name in ("flat", "conv"))
+    return Settings(models=(f"a={flat}", f"b={conv}"), test_limit=40, profile="smoke")
+
+
+def test_networks_from_outside_train_nothing_and_notebooks_that_do_not_apply_are_left_out(outside, tmp_path, write_notebook):
+    seen = write_notebook(tmp_path / "nb", "91_seen", "print(models)")
+    layers, transfer = (write_notebook(tmp_path / "nb", name, "1 / 0") for name in ("08_layers", "10_ensemble_transfer"))
+    flat = replace(outside, models=outside.models[:1])
+    folder, fine = pipeline.run(flat, chosen=[seen, layers, transfer], name="r")
+    run = json.loads((folder / "run.json").read_text())
+    assert fine and {name: stage["status"] for name, stage in run["stages"].items()} == {
+        "train": "done", "91_seen": "done", "08_layers": "left out", "10_ensemble_transfer": "left out",
+    }  # fmt: skip
+    assert run["notes"] == ["a: its 10 classes are taken for the images' own, in their order"]
+    page = (folder / "index.html").read_text()
+    assert "Left out: a has no convolution whose windows overlap" in page and 'role="alert"' not in page
+    assert "its 10 classes are taken for the images&#39; own" in page and "What do these networks look at?" not in page
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_08_is_for_those_that_have_convolutions(outside):
+    networks = Trainer(outside).networks
+    assert pipeline.left_out("08_layers", outside, networks) == ""
+    assert pipeline.left_out("10_ensemble_transfer", outside, networks).startswith("This notebook fine-tunes networks that atviz trains")
+    assert pipeline.left_out("04_saturate", outside, networks) == ""
+
+
+def test_other_code_of_ones_own_is_another_network(outside, tmp_path, write_notebook):
+    seen = write_notebook(tmp_path / "nb", "91_seen", "print(models)")
+    folder, _ = pipeline.run(outside, chosen=[seen], name="r")
+    key = lambda: json.loads((folder / "run.json").read_text())["stages"]["91_seen"]["key"]
+    first = key()
+    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text() + "# another\n")
+    pipeline.run(replace(outside), chosen=[seen], name="r")
+    assert key() != first
+
+
 def test_notebooks_run_one_by_one_stay_on_one_page(tiny, tmp_path, write_notebook):
     first, second = (write_notebook(tmp_path / "nb", name, "print(extra)") for name in ("91_first", "92_second"))
     for chosen in ([first], [second]):

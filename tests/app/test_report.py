@@ -19,7 +19,7 @@ def judged(tmp_path, monkeypatch):
     monkeypatch.setattr(findings, "verdicts", lambda: trust)
     folder = tmp_path / "results" / "r"
     (folder / "findings").mkdir(parents=True)
-    made = [Finding(claim, 0.5, None, 0.7, 0.2, 0.1, 0.3, 100).row() for claim in CLAIMS]
+    made = [Finding(claim, 0.5, None, 0.7, 0.2, 0.1, 0.3, 100, ("normal", "pgd-inf-8")).row() for claim in CLAIMS]
     (folder / "findings" / "04_saturate.json").write_text(json.dumps(made))
     settings = {"dataset": "fashion", "models": ["normal"], "arch": "small", "profile": "quick", "seed": 0}
     stages = {name: {"status": "done"} for name in ("train", "04_saturate")}
@@ -63,6 +63,18 @@ def test_the_page_says_the_rival_beside_the_verdict(judged):
     page = write_report(judged).read_text()
     assert "agrees</span><br><small>but brightness alone gives +15.0 of +20.0</small>" in page
     assert "brightness alone: +15.0<br>one seed: not measured, one training" in page
+
+
+def test_another_comparison_has_no_verdict_and_its_columns_are_named(judged):
+    path = judged / "findings" / "04_saturate.json"
+    rows = [row | {"comparable": False, "names": ["mine", "theirs"]} for row in json.loads(path.read_text())]
+    path.write_text(json.dumps(rows))
+    page = write_report(judged).read_text()
+    assert '<th class="number">mine</th>' in page and '<th class="number">theirs</th>' in page
+    assert page.count('<span class="badge not-judged">not judged</span>') == 2 and "<h1>What do these networks look at?</h1>" in page
+    mixed = [rows[0] | {"names": ["a", "b"]}, rows[1]]
+    path.write_text(json.dumps([*mixed, rows[1] | {"measure": "other"}]))
+    assert "50.0 % (a)" in write_report(judged).read_text()
 
 
 def test_a_finding_of_two_notebooks_is_said_once(judged):

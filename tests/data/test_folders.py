@@ -101,6 +101,71 @@ def test_hidden_folders_are_no_classes(folder):
     assert images.classes == ["cat", "dog"] and images.y.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_hidden_files_are_no_images(folder):
+    # macOS writes such a file beside each image of an archive; it is not an image
+    for name in ("._0.png", "__MACOSX/0.png", ".thumbs/0.png"):
+        path = folder / "train" / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"no image")
+    (folder / "__MACOSX" / "train" / "bird").mkdir(parents=True)
+    images = load(folder)
+    assert images.classes == ["cat", "dog"] and images.y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_images_lie_at_any_depth_below_their_class(folder):
+    flat = load(folder)
+    for i in range(3):
+        deep = folder / "train" / "dog" / "by year" / "2019"
+        deep.mkdir(parents=True, exist_ok=True)
+        (folder / "train" / "dog" / f"{i}.png").rename(deep / f"{i}.png")
+    assert load(folder).digest == flat.digest
+    write(folder / "train" / "cat" / "more" / "0.png", pixels(seed=9))
+    assert load(folder).y.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_names_may_have_spaces_and_any_letters(folder):
+    (folder / "train" / "cat").rename(folder / "train" / "é 猫: the cat")
+    (folder / "test" / "cat").rename(folder / "test" / "e\u0301 猫: the cat")  # as macOS writes the same name
+    (folder / "train" / "é 猫: the cat" / "0.png").rename(folder / "train" / "é 猫: the cat" / "ö x%20.png")
+    train, test = load(folder), load(folder, "test")
+    assert train.classes == test.classes == ["dog", "é 猫: the cat"]
+    assert train.y.tolist() == [0, 0, 0, 1, 1, 1] and test.y.tolist() == [0, 0, 1, 1]
+
+
+def test_links_are_followed_but_not_in_circles(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "far.png", pixels(seed=5))
+    cat = folder / "train" / "cat"
+    for name, target in {
+        "linked": tmp_path / "elsewhere", "again": tmp_path / "elsewhere", "self": cat / "self", "up": folder, "here": cat, "gone": tmp_path / "gone",
+    }.items():  # fmt: skip
+        (cat / name).symlink_to(target, target_is_directory=True)
+    (tmp_path / "elsewhere" / "back").symlink_to(cat, target_is_directory=True)
+    (folder / "train" / "bird").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    images = load(folder)
+    assert images.classes == ["bird", "cat", "dog"]
+    # a bird, and the cats that lie behind its link back; three cats and the linked one once
+    assert images.y.bincount().tolist() == [4, 4, 3]
+
+
+def test_gray_images_are_read_in_three_channels(folder):
+    gray = pixels(c=1)[..., 0]
+    write(folder / "train" / "cat" / "gray.png", gray)
+    images = load(folder)
+    assert images.x.shape == (7, 3, 6, 6) and np.array_equal(images.x[3].numpy(), np.stack([gray] * 3))
+
+
+@pytest.mark.parametrize(("h", "w"), [(10, 1000), (1000, 10), (1, 7), (4, 2), (700, 900)])
+def test_images_of_any_proportions_are_brought_to_a_size(folder, h, w):
+    wide = np.zeros((h, w, 3), dtype=np.uint8)
+    top, left = (h - min(h, w)) // 2, (w - min(h, w)) // 2
+    wide[top : top + min(h, w), left : left + min(h, w)] = 200  # the center square
+    write(folder / "train" / "cat" / "odd.png", wide)
+    images = load(folder, size=8)
+    assert images.x.shape == (7, 3, 8, 8)
+    assert (images.x[3, :, 2:6, 2:6] == 200).all()
+
+
 def test_test_split_finds_val(folder):
     expected = load(folder, "test").x
     (folder / "test").rename(folder / "val")
@@ -154,16 +219,16 @@ def test_missing_folder_is_named(tmp_path):
 def test_missing_split_is_named_with_what_is_there(folder):
     (folder / "test").rename(folder / "held-out")
     with pytest.raises(FileNotFoundError, match="no folder test or val .*held-out, train"):
-        load(folder, "test")
+        folders.list_folder(folder, "test")
 
 
-@pytest.mark.parametrize("make", ["", "train/0.png", "train/cat/notes.txt", "train/cat/more/0.png"])
+@pytest.mark.parametrize("make", ["", "train/0.png", "train/cat/notes.txt", "train/cat/more/notes.txt"])
 def test_split_without_images_is_refused(tmp_path, make):
     (tmp_path / "train").mkdir()
     if make.endswith("png"):
         write(tmp_path / make)
     elif make:
-        (tmp_path / make).parent.mkdir()
+        (tmp_path / make).parent.mkdir(parents=True)
         (tmp_path / make).write_text("")
     with pytest.raises(ValueError, match="holds no images.*<class>"):
         load(tmp_path)

@@ -72,6 +72,49 @@ def test_slices_are_images():
     assert len(images[2:5]) == 3 and len(images[:0]) == 0
 
 
+def test_one_image_is_as_batches_yield_it():
+    images = replace(random_images(10), side=12)
+    ((x, y),) = images.batches(10)
+    for index in (0, 3, -1, -10, np.int64(4), True):
+        image, label = images[index]
+        assert torch.equal(image, x[int(index)]) and image.dtype == torch.float32 and image.shape == (3, 12, 12)
+        assert label == y[int(index)] and type(label) is int
+
+
+@pytest.mark.parametrize("index", [10, -11, 10**9])
+def test_an_image_that_is_not_there_is_refused(index):
+    with pytest.raises(IndexError, match=f"no image {index} in images; its 10 images"):
+        random_images(10)[index]
+
+
+@pytest.mark.parametrize(("index", "kind"), [("cat", "str"), (1.0, "float"), (None, "NoneType"), ((0, 1), "tuple")])
+def test_an_index_of_another_type_is_refused(index, kind):
+    with pytest.raises(TypeError, match=f"of type {kind}; it must be an int, a slice or a tensor"):
+        random_images(4)[index]
+
+
+def test_iterating_gives_each_image_once(monkeypatch):
+    images = random_images(10)
+    monkeypatch.setattr("atviz.data.images.EACH", 4)
+    pairs = list(images)
+    assert len(pairs) == 10
+    assert all(torch.equal(x, images[i][0]) and y == images[i][1] and type(y) is int for i, (x, y) in enumerate(pairs))
+    assert list(images[:0]) == []
+
+
+def test_images_are_a_data_set_of_torch():
+    images = random_images(10)
+    (first, _), *_ = torch.utils.data.DataLoader(images, batch_size=4)
+    assert torch.equal(first, next(images.batches(4))[0])
+
+
+def test_the_note_stays_with_parts_and_is_not_in_the_digest():
+    plain = random_images(10)
+    images = replace(plain, note="drawn")
+    assert images[:3].note == images[[1, 2]].note == images.sample(4).note == images.to("cpu").note == "drawn"
+    assert plain.note == "" and images.digest == plain.digest
+
+
 def test_digest_is_of_shape_pixels_and_labels():
     images = random_images(12)
     again = Images(images.x.clone(), images.y.clone(), images.classes, name="renamed")

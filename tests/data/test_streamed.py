@@ -83,6 +83,9 @@ def test_parts_and_samples_are_those_of_images_in_memory(both):
     for index in (slice(3, 17, 2), torch.tensor([5, 0, 5]), held.y == 1):
         assert same(pixels(streamed[index]), pixels(held[index]))
     assert same(pixels(streamed.sample(9, seed=4)), pixels(held.sample(9, seed=4)))
+    for index in (0, 11, -1):
+        (x, y), (expected, label) = streamed[index], held[index]
+        assert torch.equal(x, expected) and y == label
     assert streamed.channel_stats() == held.channel_stats()
 
 
@@ -133,6 +136,23 @@ def test_chunks_are_put_together_again(both, monkeypatch):
         assert same(pixels(replace(both[1], workers=workers), 8), pixels(both[0], 8))
 
 
+def test_one_image_decodes_one_file(both, monkeypatch):
+    decoded, attempt = [], streamed.attempt
+    monkeypatch.setattr(streamed, "attempt", lambda path, size: decoded.append(path) or attempt(path, size))
+    both[1][5]
+    assert decoded == [both[1].files[5]]
+
+
+def test_what_is_said_of_the_images_is_kept(tmp_path, monkeypatch):
+    for i in range(5):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.fromarray(np.full((9, 9, 3), i, dtype=np.uint8)).save(tmp_path / "a" / f"{i}.png")
+    monkeypatch.setattr(kinds, "STREAMED_ABOVE", 0)
+    images = data.load(f"folder:{tmp_path}")
+    assert isinstance(images, Streamed) and "a fifth of each class" in images.note
+    assert images[:2].note == images.sample(2).note == images.to("cpu").note == images.note
+
+
 def test_statistics_are_decoded_once(both, monkeypatch):
     expected, images = both[0].channel_stats(), replace(both[1], workers=0)
     assert images.channel_stats() == expected
@@ -144,7 +164,7 @@ def test_random_crops_are_of_the_whole_image(tmp_path, monkeypatch):
     (tmp_path / "train" / "a").mkdir(parents=True)
     wide = np.zeros((20, 60, 3), dtype=np.uint8)
     wide[:, :20, 0] = wide[:, 40:, 1] = 255  # left and right of the center square
-    for i in range(40):
+    for i in range(50):  # a fifth is drawn to test on
         Image.fromarray(wide).save(tmp_path / "train" / "a" / f"{i}.png")
     monkeypatch.setattr(kinds, "STREAMED_ABOVE", 0)
     images = replace(data.load(f"folder:{tmp_path}", size=16), workers=0)

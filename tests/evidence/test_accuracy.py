@@ -36,6 +36,65 @@ def test_accuracy_against_a_plain_loop(trained, images, batch_size):
     assert list(accuracy(trained, images)) == ["n", "top1", "top1_low", "top1_high"]
 
 
+def test_data_sets_and_networks_are_taken_as_they_come(trained, images):
+    pairs = torch.utils.data.TensorDataset(images.x.float() / 255, images.y)
+    loader = torch.utils.data.DataLoader(pairs, batch_size=40, shuffle=True)
+    network = models.Network("net", trained, [], (1, 28, 28))
+    clean, robust = accuracy(trained, images, topk=(1, 3)), robust_accuracy(trained, images, attack=pgd(0.05))
+    survived = robust.pop("survived")
+    for net, source in ((trained, pairs), (trained, loader), (network, images), (network, loader)):
+        assert accuracy(net, source, topk=(1, 3)) == clean
+        found = robust_accuracy(net, source, attack=pgd(0.05))
+        assert (found.pop("survived") == survived).all() and found == robust
+
+
+def test_topk_may_be_one_number(trained, images):
+    assert accuracy(trained, images, topk=3) == accuracy(trained, images, topk=(3,))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (dict(model="resnet18"), "the network is of type str; it must be a torch.nn.Module"),
+        (dict(model=len), "the network is of type builtin_function_or_method; it must be"),
+        (dict(images="cifar10"), "images is of type str; it must be Images"),
+        (dict(images=[1]), "images is of type list; it must be Images"),
+        (dict(attack="pgd"), "attack is of type str; it must be a function"),
+    ],
+)
+def test_other_types_are_refused_in_one_sentence(images, unused, given, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        robust_accuracy(**{"model": unused, "images": images, "attack": pgd(0.1), **given})
+    if "attack" not in given:
+        with pytest.raises(TypeError, match=sentence):
+            accuracy(**{"model": unused, "images": images, **given})
+
+
+@pytest.mark.parametrize("attack", [pgd(0.05), lambda model, x, y: x])
+def test_a_bar_goes_over_the_attacked_images(trained, images, monkeypatch, attack):
+    bars = []
+
+    class Bar:
+        def __init__(self, total, desc, *, batches):
+            self.said, self.done = (total, desc, batches), []
+            bars.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, n):
+            self.done.append(n)
+
+    monkeypatch.setattr(FILE, "progress", Bar)
+    robust_accuracy(trained, images, attack=attack, batch_size=40)
+    (bar,) = bars
+    passes = 9 if isinstance(attack, partial) else 2  # eight steps and the judging
+    assert bar.said == (150, "attacked images", 4 * passes) and bar.done == [40, 40, 40, 30]
+
+
 @pytest.mark.parametrize("topk", [(), (0,), (11,), (1, -1)])
 def test_topk_beyond_the_classes_is_refused(images, topk, unused):
     with pytest.raises(ValueError, match="topk is .*10 classes"):

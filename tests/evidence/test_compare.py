@@ -17,7 +17,8 @@ from atviz.training import profile
 
 def study_of(images, store, **modules):
     """A study whose first network is the baseline and whose last is the subject."""
-    networks = [Network(name, module, images.classes, tuple(images.shape)) for name, module in modules.items()]
+    cards = {name: {"trained": "normally"} for name in modules} | {[*modules][-1]: {"trained": "adversarially"}}
+    networks = [Network(name, module, images.classes, tuple(images.shape), cards[name]) for name, module in modules.items()]
     scale = replace(profile("smoke"), saliency_images=12)
     roles = {"baseline": networks[0].name, "subject": networks[-1].name}
     return Study(Networks.of(networks, **roles), images, store, scale=scale)
@@ -107,6 +108,24 @@ def test_the_underfit_network_takes_the_subjects_place(study):
     alone = replace(study, networks=study.pair.networks)
     (found,) = compare_outcomes(alone, alone.outcomes({"saturate": [1024.0]}))
     assert rivals(found)["underfit"].kind == "unmeasured" and "no underfit network" in rivals(found)["underfit"].note
+
+
+def test_another_comparison_than_the_papers_stands_without_a_verdict(study):
+    networks = [replace(network, card={}) for network in study.networks.values()]
+    other = replace(study, networks=Networks.of(networks, baseline=study.baseline, subject=study.subject))
+    (judged,), (found,) = (compare_outcomes(s, s.outcomes({"saturate": [4.0, 1024.0]})) for s in (study, other))
+    assert (found.verdict, found.judged, found.doubts) == ("not judged", "not judged", []) and judged.verdict != "not judged"
+    assert (found.difference, found.ci_low, found.ci_high) == (judged.difference, judged.ci_low, judged.ci_high)
+    assert rivals(found)["levels"].agree == rivals(judged)["levels"].agree
+    assert "report" not in found.clause and findings.sentence([found, found]).endswith(
+        "this comparison is another one, and gets no verdict."
+    )
+
+
+def test_a_network_that_is_alone_has_no_findings(study):
+    one = study.only(["adv"])
+    assert compare_outcomes(one, one.outcomes({"saturate": [1024.0]})) == compare_maps(one) == []
+    assert by_method(one, "sparsity") == {}
 
 
 def test_guessing_is_what_is_left_when_predictions_change_places(halves, tmp_path):

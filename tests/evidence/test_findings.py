@@ -22,7 +22,8 @@ def _unjudged(monkeypatch):
 
 
 def finding(measure="saturate", level=1024, low=0.1, high=0.3, **others):
-    return Finding(**{"claim": CLAIMS[measure, level], "normal": 0.5, "underfit": 0.55, "adversarial": 0.7, "difference": (low + high) / 2,
+    return Finding(**{"claim": CLAIMS[measure, level], "baseline": 0.5, "underfit": 0.55, "subject": 0.7, "names": ("plain", "trained"),
+                      "difference": (low + high) / 2,
                       "ci_low": low, "ci_high": high, "n": 2000} | others)  # fmt: skip
 
 
@@ -121,10 +122,10 @@ def test_where_nothing_differs_no_rival_can_explain_it():
 def test_a_finding_of_shares_is_the_paired_difference_of_the_two_roles():
     hit = {"plain": np.array([1, 1, 0, 0] * 25, bool), "underfit": np.ones(100, bool), "trained": np.array([1, 1, 1, 0] * 25, bool)}
     found = findings.of_shares(CLAIMS["robust", 0], hit, **ROLES)
-    assert (found.normal, found.underfit, found.adversarial, found.difference) == (0.5, 1, 0.75, 0.25)
+    assert (found.baseline, found.underfit, found.subject, found.difference) == (0.5, 1, 0.75, 0.25)
     assert (found.verdict, found.n, found.percent) == ("agrees", 100, True)
     assert (found.difference, found.ci_low, found.ci_high) == paired_difference(hit["trained"], hit["plain"])
-    assert "50.0 % → 75.0 % (+25.0" in found.clause
+    assert "50.0 % (plain) → 75.0 % (trained) (+25.0" in found.clause
     turned = findings.of_shares(CLAIMS["robust", 0], hit, baseline="trained", subject="plain")
     assert (turned.difference, turned.verdict) == (-0.25, "disagrees")
 
@@ -133,7 +134,7 @@ def test_a_finding_of_shares_is_among_the_given_images():
     rng = np.random.default_rng(0)
     hit, given = ({name: rng.random(300) < p for name in ("plain", "trained")} for p in (0.6, 0.8))
     found = findings.of_shares(CLAIMS["saturate", 1024], hit, given=given, **ROLES)
-    assert (found.normal, found.adversarial) == tuple(hit[name][given[name]].mean() for name in hit)
+    assert (found.baseline, found.subject) == tuple(hit[name][given[name]].mean() for name in hit)
     interval = paired_difference(hit["trained"], hit["plain"], given_a=given["trained"], given_b=given["plain"])
     assert (found.difference, found.ci_low, found.ci_high) == interval
     assert found.underfit is None
@@ -145,7 +146,7 @@ def test_a_finding_of_means_is_the_mean_difference_image_by_image():
     rng = np.random.default_rng(0)
     values = {name: rng.normal(mean, 1, 50) for name, mean in (("plain", 0), ("underfit", 1), ("trained", 2))}
     found = findings.of_means(CLAIMS["sparsity", 0], values, **ROLES)
-    assert (found.normal, found.underfit, found.adversarial) == tuple(v.mean() for v in values.values())
+    assert (found.baseline, found.underfit, found.subject) == tuple(v.mean() for v in values.values())
     assert (found.difference, found.ci_low, found.ci_high) == mean_interval(values["trained"] - values["plain"])
     assert (found.n, found.percent, found.verdict) == (50, False, "agrees")
 

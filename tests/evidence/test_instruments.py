@@ -327,7 +327,7 @@ def test_a_new_row_is_a_number_of_maps_with_its_claim(peak, trained, other, fash
     )
     study = Study(networks, some, store)
     (finding,) = (f for f in compare_maps(study) if f.claim.measure == "peak")
-    assert (finding.claim, finding.normal) == (peak.claims[0], pytest.approx(found["peak"].mean()))
+    assert (finding.claim, finding.baseline) == (peak.claims[0], pytest.approx(found["peak"].mean()))
     INSTRUMENTS.remove(peak)
     try:
         assert "peak" not in saliency_scores(trained, some, method="Grad", store=store)  # another set of numbers is another record

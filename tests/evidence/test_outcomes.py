@@ -142,6 +142,121 @@ def test_distortions_are_refused_before_anything_is_measured(tmp_path, images, w
     assert not list(tmp_path.iterdir())
 
 
+# --- short forms
+
+
+def test_one_network_is_called_model(trained, images):
+    whole = sweep({"model": trained}, images, FIXED | DRAWN)
+    pd.testing.assert_frame_equal(sweep(trained, images, FIXED | DRAWN), whole)
+    network = models.Network("net", trained, images.classes, (1, 28, 28))
+    for given in (network, {"net": network}):
+        pd.testing.assert_frame_equal(sweep(given, images, FIXED | DRAWN), whole.assign(model="net"))
+    assert list(likeliest(trained, images)) == ["model"] and list(likeliest(network, images)) == ["net"]
+    assert (likeliest(trained, images)["model"] == likeliest({"m": trained}, images, None)["m"]).all()
+
+
+def test_a_name_alone_stands_for_its_usable_levels(trained, images):
+    usable = find("patch_shuffle").usable(images.shape)
+    assert usable == [2, 4, 7]
+    whole = sweep(trained, images, {"patch_shuffle": usable, "saturate": [4]})
+    pd.testing.assert_frame_equal(sweep(trained, images, "patch_shuffle"), whole[:3])
+    pd.testing.assert_frame_equal(sweep(trained, images, {"saturate": 4}), whole[3:].reset_index(drop=True))
+    both = sweep(trained, images, ["patch_shuffle", "grayscale"])
+    assert both.distortion.tolist() == ["patch_shuffle"] * 3 + ["grayscale"] * 4
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Images as torchvision gives them: PIL, with their labels."""
+
+    def __init__(self, images):
+        self.images, self.classes = images, images.classes
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return Image.fromarray(self.images.x[i, 0].numpy()), int(self.images.y[i])
+
+
+def test_data_sets_and_loaders_are_measured_as_images(trained, images, tmp_path):
+    store = Store(tmp_path)
+    expected = sweep(trained, images, FIXED, store=store)
+    pairs, computed = Pairs(images), store.computed
+    loader = torch.utils.data.DataLoader(pairs, batch_size=40, shuffle=True, drop_last=True)
+    for source in (pairs, loader):
+        pd.testing.assert_frame_equal(sweep(trained, source, FIXED, store=store), expected)
+        assert (outcomes(trained, source, FIXED).clean["model"] == outcomes(trained, images, FIXED).clean["model"]).all()
+        assert (likeliest(trained, source)["model"] == likeliest(trained, images)["model"]).all()
+        found = recorded(models.fingerprint(trained), source, store, "saturate", 1024)
+        assert (found == recorded(models.fingerprint(trained), images, store, "saturate", 1024)).all()
+    assert store.computed == computed  # the same images: nothing is measured again
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (dict(models="resnet18"), "the network is of type str; it must be a torch.nn.Module"),
+        (dict(images="cifar10"), "images is of type str; it must be Images"),
+        (dict(distortions=4), "distortions is of type int; it must be a name"),
+        (dict(distortions={"saturate": "4"}), "a level of saturate is of type str"),
+    ],
+)
+def test_other_types_are_refused_in_one_sentence(images, unused, given, sentence):
+    class Unread(Pairs):
+        def __getitem__(self, i):
+            raise AssertionError("read before it was refused")
+
+    for measure in (sweep, outcomes):
+        with pytest.raises(TypeError, match=sentence) as error:
+            measure(**{"models": unused, "images": Unread(images), "distortions": "saturate", **given})
+        assert "\n" not in str(error.value)
+
+
+# --- the bar
+
+
+class Bar:
+    """What is told to a progress bar."""
+
+    def __init__(self, monkeypatch):
+        self.made, self.done = [], []
+        monkeypatch.setattr("atviz.evidence.outcomes.progress", self)
+
+    def __call__(self, total, desc, *, batches):
+        self.made.append((total, desc, batches))
+        self.total = total
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closed = True
+
+    def update(self, n):
+        self.done.append((n, self.total))
+
+
+def test_one_bar_goes_over_all_networks_and_levels(trained, other, images, tmp_path, monkeypatch):
+    bar, store = Bar(monkeypatch), Store(tmp_path)
+    sweep({"a": trained, "b": other, "c": trained}, images, FIXED, batch_size=40, store=store)
+    assert bar.made == [(150 * 3 * 5, "3 networks, 4 levels", 4 * 3 * 5)] and bar.closed
+    # network c is network a under another name, and is still measured: it was not known before
+    assert sum(n for n, _ in bar.done) == 150 * 3 * 5 and {n for n, _ in bar.done} == {40, 30}
+    bar.done.clear()
+    sweep({"a": trained}, images, {"saturate": [0.5, 8]}, store=store)
+    assert bar.made[-1] == (150 * 3, "1 network, 2 levels", 2 * 3)
+    assert sum(n for n, _ in bar.done) == 150 and bar.total == 150  # what is known takes no time
+    likeliest(trained, images)
+    assert bar.made[-1][:2] == (150, "1 network")
+
+
+def test_the_bar_of_streamed_images_counts_the_same(streamed, linear, monkeypatch):
+    bar = Bar(monkeypatch)
+    sweep({"a": linear(3, 8, 3), "b": linear(3, 8, 3, seed=1)}, streamed[0], {"saturate": [4, 64]}, batch_size=5)
+    assert bar.made == [(23 * 2 * 3, "2 networks, 2 levels", 5 * 2 * 3)] and sum(n for n, _ in bar.done) == 23 * 2 * 3
+
+
 # --- the likeliest classes
 
 

@@ -19,7 +19,7 @@ def test_a_rival_explains_its_share_of_a_difference_of_the_same_sign(value, diff
 def test_it_is_said_in_few_words_with_its_number():
     assert Rival("ball", "alone", 0.156, 0.1, 0.2).text(percent=True) == "the part inside the training ball: +15.6 [+10.0, +20.0]"
     assert Rival("underfit", "alone", -0.0412).text(percent=False) == "accuracy level alone: −0.041"
-    assert Rival("levels", "count", agree=3, of=8).text(percent=True) == "choice of the level: same verdict at 3 of 8"
+    assert Rival("levels", "count", agree=3, of=8).text(percent=True) == "choice of the level: the same at 3 of 8"
     assert Rival.unmeasured("seeds", "one training").text(percent=True) == "one seed: not measured, one training"
     assert Rival("decoder", "aside", 0.1, note="taken out").text(percent=True) == "decoder alone: +10.0, taken out"
 

@@ -23,7 +23,7 @@ def study(trained, other, fashion, tmp_path):
 
 def test_networks_are_named_and_have_roles(study):
     assert list(study.models) == ["plain", "third", "adv"]
-    assert study.roles == {"baseline": "plain", "subject": "adv"}
+    assert study.roles == {"baseline": "plain", "subject": "adv", "comparable": False}
     assert all(study.models[name] is network.module for name, network in study.networks.items())
 
 
@@ -52,6 +52,31 @@ def test_measurements_are_those_of_each_network_and_a_second_study_computes_noth
     assert computed and (again.store.computed, again.store.read > 0) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("cards", "comparable"),
+    [
+        (("normally", "adversarially"), True),
+        (("adversarially", "normally"), False),
+        (("normally", "normally"), False),
+        (("", "adversarially"), False),
+    ],
+)
+def test_only_an_adversarially_against_a_normally_trained_network_is_the_papers_comparison(study, cards, comparable):
+    said = dict(zip((study.baseline, study.subject), cards, strict=True))
+    networks = [replace(n, card={"trained": said.get(n.name, "")}) for n in study.networks.values()]
+    asked = replace(study, networks=Networks.of(networks, baseline="plain", subject="adv"))
+    assert asked.comparable == asked.roles["comparable"] == comparable
+
+
+def test_a_study_of_some_of_its_networks_fills_the_roles_that_are_left(study):
+    roles = lambda s: (s.baseline, None if s.alone else s.subject)
+    assert roles(study.only(["plain", "adv"])) == ("plain", "adv")
+    assert roles(study.only(["third", "adv"])) == ("third", "adv")
+    assert roles(study.only(["plain", "third"])) == ("plain", "third")
+    assert roles(study.only(["adv"])) == ("adv", None)
+    assert roles(study.only(["plain"])) == ("plain", None) and study.only(["plain"]).pair.alone
+
+
 def test_the_attack_is_that_of_table_1(study, fashion):
     assert study.attack.keywords == {"eps": 0.1, "step_size": 0.025, "steps": 2}
     cifar = replace(study, images=Images(fashion.x, fashion.y, fashion.classes, "cifar10"))
@@ -65,7 +90,7 @@ def test_the_attack_is_that_of_table_1(study, fashion):
 )  # fmt: skip
 def test_the_ball_is_that_of_the_subjects_training(study, recipe, eps):
     networks = [replace(n, card={"recipe": recipe} if n.name == "adv" else {}) for n in study.networks.values()]
-    trained = replace(study, networks=Networks.of(networks, **study.roles))
+    trained = replace(study, networks=Networks.of(networks, baseline=study.baseline, subject=study.subject))
     assert trained.eps == eps
     assert trained.attack.keywords["eps"] == 0.1  # all networks are attacked alike
 
@@ -99,5 +124,37 @@ def test_stylizer_and_mean_are_the_given_ones_else_made(study):
 def test_a_pair_is_the_two_roles_and_roles_can_be_given_to_others(study):
     assert list(study.pair.models) == ["plain", "adv"] and study.pair.roles == study.roles
     turned = study.with_roles("third", "plain")
-    assert turned.roles == {"baseline": "third", "subject": "plain"} and list(turned.models) == list(study.models)
+    assert (turned.baseline, turned.subject) == ("third", "plain") and list(turned.models) == list(study.models)
     assert len(replace(study, saliency_limit=5).saliency_images) == 5
+
+
+def test_modules_at_hand_become_a_study(trained, other, fashion):
+    study = Study.of({"a": trained, "b": other}, fashion[:40])
+    assert (study.baseline, study.subject, study.comparable) == ("a", "b", False)
+    assert study.outcomes({}).clean["a"].mean() == evidence.accuracy(trained, fashion[:40])["top1"]
+    assert (Study.of({"a": trained, "b": other}, fashion[:40], subject="a").baseline) == "b"
+    one = Study.of(trained, fashion[:40])
+    assert one.alone and list(one.models) == ["model"]
+
+
+def test_of_more_classes_those_of_the_images_are_taken(trained, fashion):
+    few = fashion[fashion.y < 2]
+    two = Images(few.x, few.y, fashion.classes[:2])
+    known = Network("net", trained, fashion.classes, (1, 28, 28))
+    study = Study.of({"mine": known}, two)
+    x, _ = next(two.batches(10))
+    assert (study.models["mine"](x) == trained(x)[:, :2]).all()
+    assert study.networks.notes == ["mine: judged on 2 of its 10 classes: logits of other classes are left out"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ({"a": "resnet18"}, "networks holds a value of type str; it must hold modules"),
+        ({}, "networks holds nothing"),
+        (3, "networks holds a value of type int; it must hold modules"),
+    ],
+)
+def test_what_is_no_network_is_refused(networks, fashion, message):
+    with pytest.raises(TypeError, match=message):
+        Study.of(networks, fashion[:4])

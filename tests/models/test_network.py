@@ -31,6 +31,19 @@ def test_each_network_gets_its_role_and_keeps_its_place():
     assert given[0].role == "baseline"  # the given ones stay as they were
 
 
+def test_a_network_without_a_subject_is_alone():
+    found = models.Networks.of([network("a"), network("b")], baseline="b")
+    assert found.alone and found.baseline is found.subject is found["b"]
+    assert not models.Networks.of(found.values(), baseline="b", subject="a").alone
+
+
+def test_notes_say_what_was_done_to_a_networks_classes():
+    plain, *changed = (
+        replace(network(name), card={"fitted": said}) for name, said in (("a", ""), ("b", "judged"), ("c", "x"), ("d", "judged"))
+    )
+    assert models.Networks.of([plain, *changed], baseline="a").notes == ["b, d: judged", "c: x"]
+
+
 @pytest.mark.parametrize(
     ("roles", "message"),
     [

@@ -84,8 +84,27 @@ def test_the_last_copy_is_an_untrained_network():
     torch.testing.assert_close(near - gray, 0.3 * (last(x) - gray), rtol=1e-4, atol=1e-6)
 
 
-def test_layers_that_cannot_be_drawn_anew_are_refused(linear):
-    with pytest.raises(ValueError, match=r"the model, a Linear, has parameters but no reset_parameters"):
-        next(models.randomized(linear(1, 8, 2)))
+def test_parameters_without_an_initialization_are_drawn_at_the_size_that_they_have(linear):
+    model = linear(1, 8, 200, scale=3.0)
+    ((name, drawn),) = models.randomized(model)
+    assert name == "" and changed(model, drawn) == {"weight", "bias"}
+    assert drawn.weight.std().item() == pytest.approx(model.weight.std().item(), rel=0.05)
     with pytest.raises(ValueError, match="Flatten has no layers"):
         next(models.randomized(nn.Flatten()))
+
+
+class EncoderBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mlp_block = nn.LayerNorm(4), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 4))
+        self.blocks, self.head = nn.Sequential(EncoderBlock(), EncoderBlock()), nn.Linear(4, 2)
+
+
+def test_a_transformers_block_is_drawn_as_one_layer():
+    assert [name for name, _ in models.randomized(Transformer())] == ["head", "blocks.1", "blocks.0", ""]

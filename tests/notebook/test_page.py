@@ -43,15 +43,27 @@ def test_a_drawing_is_drawn_by_the_figure_that_it_names():
     assert (shown.alt, page.figures) == ("A grid.", 1)
 
 
+def test_a_remark_stands_under_every_figure_and_in_the_conclusion():
+    page = Page("demo", remark="A: judged on 2 of its 10 classes.")
+    assert page.figure(Figure(), "empty", "A caption.").alt == "A caption. A: judged on 2 of its 10 classes."
+    assert page.conclude().data.endswith("A: judged on 2 of its 10 classes.")
+
+
+def test_a_sentence_is_shown_and_nothing_is_not():
+    assert Page("demo").say("Left out.").data == "Left out." and Page("demo").say("") is None
+
+
 def test_two_numbers_are_compared_and_written(tmp_path):
     page = Page("demo", out=str(tmp_path))
-    page.note(Finding(CLAIM, 0.5, 1.0, 0.75, 0.25, 0.1, 0.4, n=100, percent=False), None)  # a claim that could not be measured is left out
+    page.note(
+        Finding(CLAIM, 0.5, 1.0, 0.75, 0.25, 0.1, 0.4, n=100, percent=False, names=("plain", "trained")), None
+    )  # a claim that could not be measured is left out
     page.note(Finding(CLAIM, 0.5, None, 0.25, -0.25, -0.4, -0.1, n=3, unit="runs", names=("one", "other")))
     said = page.conclude("That is all.").data
     first, second = json.loads((tmp_path / "findings" / "demo.json").read_text())
-    assert (first["normal"], first["underfit"], first["adversarial"], first["verdict"]) == (0.5, 1.0, 0.75, "agrees")
+    assert (first["baseline"], first["underfit"], first["subject"], first["verdict"]) == (0.5, 1.0, 0.75, "agrees")
     assert (second["underfit"], second["verdict"], second["unit"], second["names"]) == (None, "disagrees", "runs", ["one", "other"])
-    assert "**Found.** Accuracy under PGD: 0.500 → 0.750 (+0.250 [+0.100, +0.400]" in said
+    assert "**Found.** Accuracy under PGD: 0.500 (plain) → 0.750 (trained) (+0.250 [+0.100, +0.400]" in said
     assert said.index("| ---") < said.index("**Found.**")  # the table of all findings, then the sentence
     assert said.endswith("That is all.")
     assert said.count("| accuracy under PGD |") == 2

@@ -16,7 +16,7 @@ from atviz.notebook import Settings
         ({"alpha": float("nan")}, "alpha is nan"),
         ({"adain": "a,b,c"}, "adain is 'a,b,c'; it must be small, a folder, or two files: ENCODER,DECODER"),
         ({"dataset": "cifar"}, "did you mean 'cifar10'"),  # a plan refuses as ever
-        ({"models": ("normal", "underfit")}, "adversarially trained one"),
+        ({"models": ("normal", "normal")}, "two networks are named normal"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
@@ -29,6 +29,9 @@ def test_what_a_notebook_leaves_empty_is_left_to_the_profile():
         "models": [],
         "arch": "",
         "weights": "",
+        "baseline": "",
+        "subject": "",
+        "classes": "",
         "size": 0,
         "train_limit": 0,
         "test_limit": 0,
@@ -48,7 +51,7 @@ def test_what_a_notebook_leaves_empty_is_left_to_the_profile():
     [
         Settings(),
         Settings(profile="zoo"),
-        Settings(models=("normal", "fgsm-0.1"), arch="small-w8", epochs=3, size=32, seed=1, alpha=0.5, weights="none"),
+        Settings(models=("a=normal", "fgsm-0.1"), subject="a", arch="small-w8", epochs=3, size=32, seed=1, alpha=0.5, weights="none"),
     ],
     ids=["defaults", "zoo", "own"],
 )

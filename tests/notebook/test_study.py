@@ -54,9 +54,9 @@ def test_findings_are_paired_differences_of_the_named_networks(study, tmp_path):
     page.note(findings.of_shares(zhang_zhu_findings.CLAIMS["robust"], hit, **study.roles), None)
     said = page.conclude().data
     row = json.loads((tmp_path / "findings" / "demo.json").read_text())[0]
-    assert (row["normal"], row["underfit"], row["adversarial"], row["verdict"]) == (0.5, 1.0, 0.75, "agrees")
+    assert (row["baseline"], row["underfit"], row["subject"], row["verdict"]) == (0.5, 1.0, 0.75, "agrees")
     assert row["difference"] == 0.25
-    assert "50.0 % → 75.0 % (+25.0" in said
+    assert "50.0 % (normal) → 75.0 % (pgd-inf-0.1) (+25.0" in said
 
 
 def test_findings_are_of_the_levels_that_a_paper_speaks_of(study):

@@ -29,7 +29,8 @@ def made_of() -> Callable[..., Study]:
     """made_of(images, store, **modules): a study whose first network is the baseline and whose last is the subject."""
 
     def made(images: Images, store: Store | None, **modules: nn.Module) -> Study:
-        networks = [Network(name, module, images.classes, tuple(images.shape)) for name, module in modules.items()]
+        cards = {name: {"trained": "normally"} for name in modules} | {[*modules][-1]: {"trained": "adversarially"}}
+        networks = [Network(name, module, images.classes, tuple(images.shape), cards[name]) for name, module in modules.items()]
         roles = {"baseline": networks[0].name, "subject": networks[-1].name}
         return Study(Networks.of(networks, **roles), images, store, scale=replace(profile("smoke"), saliency_images=8))
 

@@ -34,7 +34,7 @@ def trio(study_of):
 def with_images(study, images):
     """The study on other images, with copies of its networks that are said to be of those images' classes."""
     copies = [replace(n, module=deepcopy(n.module), classes=images.classes) for n in study.networks.values()]
-    return replace(study, images=images, networks=Networks.of(copies, **study.roles))
+    return replace(study, images=images, networks=Networks.of(copies, baseline=study.baseline, subject=study.subject))
 
 
 def as_imagenet(study):

@@ -88,7 +88,7 @@ def test_layer_findings_are_welchs_over_filters(trio, features, asked):
     for finding, values in cases.items():
         adv, normal, underfit = (values[name] for name in (trio.subject, "normal", "underfit"))
         assert numbers(finding) == pytest.approx(welch(adv, normal), rel=1e-6)
-        assert (finding.normal, finding.underfit, finding.adversarial) == pytest.approx((normal.mean(), underfit.mean(), adv.mean()))
+        assert (finding.baseline, finding.underfit, finding.subject) == pytest.approx((normal.mean(), underfit.mean(), adv.mean()))
         assert (finding.n, finding.unit, finding.percent) == (len(adv), "filters", False)
         rival = rivals(finding)["underfit"]
         assert numbers(rival) == pytest.approx(welch(underfit, normal), rel=1e-6) and rival.kind == "alone"
@@ -128,7 +128,7 @@ def test_guided_backprop_is_held_against_one_half():
     for thing, column in ((found, drawn[:, 0]), (rivals(found)["signs"], drawn[:, 1])):
         low, high = stats.t.interval(0.95, 19, column.mean() - 0.5, stats.sem(column))
         assert numbers(thing) == pytest.approx((column.mean() - 0.5, low, high))
-    assert (found.normal, found.adversarial) == (0.5, pytest.approx(drawn[:, 0].mean()))
+    assert (found.baseline, found.subject) == (0.5, pytest.approx(drawn[:, 0].mean()))
     assert (found.n, found.unit, found.verdict, rivals(found)["signs"].kind) == (20, "draws of weights", "agrees", "instead")
     assert found.doubts and found.doubts[0].startswith("by the signed values it is +")
     assert it.guided_finding(drawn[:, [1, 0, 2]]).verdict == "disagrees"
@@ -166,9 +166,7 @@ def tuned():
 def test_the_mixed_pair_is_held_against_the_better_pair(tuned):
     fusion, _ = it.transfer_findings(tuned, 28, "fashion-odd")
     mixed, std, adv = (tuned.outcomes[name].mean(0) for name in ("STD+ADV", "STD+STD", "ADV+ADV"))
-    assert numbers(fusion) == mean_interval(mixed - adv) and (fusion.normal, fusion.adversarial) == pytest.approx(
-        (adv.mean(), mixed.mean())
-    )
+    assert numbers(fusion) == mean_interval(mixed - adv) and (fusion.baseline, fusion.subject) == pytest.approx((adv.mean(), mixed.mean()))
     assert (fusion.names, fusion.n, fusion.images) == (("ADV+ADV", "STD+ADV"), 200, "fine-tuned on fashion-odd, 10_ensemble_transfer")
     chosen = rivals(fusion)["chosen pair"]
     assert numbers(chosen) == pytest.approx(mean_interval(mixed - (std + adv) / 2)) and chosen.kind == "instead"

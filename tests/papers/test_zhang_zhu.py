@@ -220,7 +220,7 @@ def test_figure_6_shows_what_the_networks_believe(study):
 
 def without(study, name):
     kept = [network for network in study.networks.values() if network.name != name]
-    return replace(study, networks=Networks.of(kept, **study.roles))
+    return replace(study, networks=Networks.of(kept, baseline=study.baseline, subject=study.subject))
 
 
 @pytest.mark.parametrize(

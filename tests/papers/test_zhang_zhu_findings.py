@@ -49,7 +49,7 @@ def test_accuracies_are_shares_of_the_images_with_paired_intervals(study):
     clean, robust = zz.accuracy_findings(study)
     survived = {name: row["survived"] for name, row in study.robustness().items()}
     for finding, hit in ((clean, hits(study, pixels(study))), (robust, survived)):
-        assert (finding.normal, finding.underfit, finding.adversarial) == tuple(
+        assert (finding.baseline, finding.underfit, finding.subject) == tuple(
             hit[name].mean() for name in ("normal", "underfit", "pgd-inf-0.1")
         )
         assert numbers(finding) == paired_difference(hit["pgd-inf-0.1"], hit["normal"])
@@ -68,7 +68,7 @@ def test_without_an_underfit_network_that_rival_is_unmeasured(study):
 def with_history(study, accuracies):
     card = {"history": [{"epoch": i + 1, "clean": value} for i, value in enumerate(accuracies)]}
     changed = [replace(n, card=card) if n.name == study.subject else n for n in study.networks.values()]
-    return replace(study, networks=Networks.of(changed, **study.roles))
+    return replace(study, networks=Networks.of(changed, baseline=study.baseline, subject=study.subject))
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,10 @@ def test_a_hidden_gradient_is_found_out(made_of, trained, fashion, tmp_path):
     assert robust.difference > 0.4 and abs(hidden.value) < 0.1 and hidden.kind == "instead"
     with torch.enable_grad():
         x_adv = study.attack(trained, pixels(study), study.images.y)
-    assert hidden.value + robust.normal == pytest.approx(hits(study, x_adv)["hidden"].mean(), abs=0.03)
+    assert hidden.value + robust.baseline == pytest.approx(hits(study, x_adv)["hidden"].mean(), abs=0.03)
     assert (
-        hidden.note == f"with its own gradient {100 * own:.1f} % survive, with the baseline's {100 * (hidden.value + robust.normal):.1f} %"
+        hidden.note
+        == f"with its own gradient {100 * own:.1f} % survive, with the baseline's {100 * (hidden.value + robust.baseline):.1f} %"
     )
     assert any(doubt.startswith("with the baseline's gradient it is ") for doubt in robust.doubts)
 
@@ -235,7 +236,7 @@ def shape_bias(**networks):
 
 def test_the_shape_bias_is_of_the_images_that_a_cue_decides():
     found = shape_bias(normal=[says(10, 30)], adv=[says(24, 8)], other=[says(0, 40)])
-    assert (found.normal, found.adversarial, found.difference) == (0.25, 0.75, 0.5)
+    assert (found.baseline, found.subject, found.difference) == (0.25, 0.75, 0.5)
     place = np.arange(N)
     expected = paired_difference(place < 24, place < 10, given_a=(place < 24) | (place >= 32), given_b=place >= 0)
     assert numbers(found) == expected and found.n == N
@@ -311,7 +312,7 @@ def test_a_relation_is_a_rank_correlation_over_the_networks(
     assert asked == [{distortion: [level, 4, 8]}]  # on the claim's side of the original image
     assert found.difference == pytest.approx(spearmanr(ROBUST, values).statistic)
     assert numbers(found) == pytest.approx(rank_interval(np.array(ROBUST), np.array(values)))
-    assert (found.normal, found.adversarial, found.n, found.unit, found.percent) == (0, found.difference, 8, "networks", False)
+    assert (found.baseline, found.subject, found.n, found.unit, found.percent) == (0, found.difference, 8, "networks", False)
     assert found.verdict == verdict
     clean, levels = rivals(found)["clean accuracy"], rivals(found)["levels"]
     assert clean.kind == "alone" and clean.value == pytest.approx(spearmanr(-np.array(CLEAN), values).statistic)
@@ -365,7 +366,7 @@ def ranks(study, name):
 def test_the_distance_is_that_of_smooth_grad_to_the_subjects(study):
     found = zz.spatial_finding(study)
     far, near, underfit = (ranks(study, name) for name in ("spatial", "normal", "underfit"))
-    assert (found.normal, found.adversarial) == pytest.approx((near.mean(), far.mean()), abs=1e-3)
+    assert (found.baseline, found.subject) == pytest.approx((near.mean(), far.mean()), abs=1e-3)
     assert numbers(found) == pytest.approx(mean_interval(far - near), abs=1e-3)
     assert (found.n, found.names, found.percent) == (len(study.saliency_images), ("normal", "spatial"), False)
     assert numbers(rivals(found)["underfit"]) == pytest.approx(mean_interval(underfit - near), abs=1e-3)
@@ -387,5 +388,5 @@ def test_the_baseline_itself_is_as_far_as_the_baseline(study):
     twins = [replace(study.networks[old], name=new) for new, old in (("normal", "normal"), ("spatial", "normal"), ("pgd", "pgd-inf-0.1"))]
     twins = replace(study, networks=Networks.of(twins, baseline="normal", subject="pgd"))
     found = zz.spatial_finding(twins)
-    assert numbers(found) == (0, 0, 0) and found.verdict == "agrees" and found.normal == found.adversarial > 0
+    assert numbers(found) == (0, 0, 0) and found.verdict == "agrees" and found.baseline == found.subject > 0
     assert (rivals(found)["methods"].agree, rivals(found)["underfit"].kind) == (4, "unmeasured")

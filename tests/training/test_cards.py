@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from atviz.models import Network, Networks
-from atviz.training import card_table, describe, history, recipes
+from atviz.training import card_table, describe, history, recipes, trained_as
 
 
 def network(name, *, epochs=2, **card):
@@ -28,6 +28,31 @@ def test_one_row_per_network_says_how_it_was_trained(networks):
     assert rows["clean (%)"].tolist() == [87.65] * 4
     assert rows["remark"].tolist() == ["", "", "catastrophic overfitting in epoch 2", ""]
     assert rows["sha256"].tolist() == [f"{name:x<12}"[:12] for name in networks]
+
+
+def test_of_a_network_from_outside_the_table_says_what_is_known(networks):
+    card = {"outside": True, "library": "timm 1", "architecture": "vit", "weights": "pretrained", "parameters": 5_717_416, "trained": "", "size": 224,
+            "license": "apache-2.0", "sha256": "f" * 64, "fitted": "judged on 2 of its 1000 classes"}  # fmt: skip
+    vit = Network("vit", nn.Flatten(), [], (3, 224, 224), card)
+    row = card_table(Networks.of([vit], baseline="vit")).iloc[0]
+    assert (row["from"], row["parameters (millions)"], row.trained, row.side) == ("timm 1", 5.717, "not known", 224)
+    assert row.remark == "judged on 2 of its 1000 classes" and "seconds" not in row
+    both = card_table(Networks.of([*networks.values(), vit], baseline="vit")).set_index("model")
+    assert both.loc["vit", "seconds"] == both.loc["normal", "license"] == "–" and both.loc["normal", "seconds"] == 3
+    assert history(Networks.of([vit], baseline="vit")).empty
+
+
+@pytest.mark.parametrize(
+    ("card", "trained"),
+    [
+        ({"recipe": {"attack": "none"}}, "normally"),
+        ({"recipe": {"attack": "pgd"}}, "adversarially"),
+        ({"trained": "normally"}, "normally"),
+        ({}, ""),
+    ],
+)
+def test_how_a_network_was_trained_is_read_from_its_card(card, trained):
+    assert trained_as(card) == trained
 
 
 def test_one_row_per_network_and_epoch(networks):

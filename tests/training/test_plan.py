@@ -44,7 +44,7 @@ def test_a_plan_is_a_value():
 
 def test_the_profile_decides_what_is_not_given():
     plan = Plan()
-    assert (plan.names, plan.baseline, plan.subject) == (("normal", "underfit", "pgd-inf-0.1"), "normal", "pgd-inf-0.1")
+    assert (plan.names, plan.pair) == (("normal", "underfit", "pgd-inf-0.1"), ("normal", "pgd-inf-0.1"))
     assert Plan("cifar10").names == ("normal", "underfit", "pgd-inf-8")
     assert (plan.scale.arch, plan.scale.epochs, plan.scale.train_limit, plan.initial, plan.start) == ("small", 8, 10_000, None, None)
     mine = Plan(arch="small-w8", epochs=3, train_limit=299, test_limit=50, train_steps=2).scale
@@ -57,9 +57,56 @@ def test_images_are_loaded_as_the_plan_says():
     assert (len(images.train), len(images.test), images.train.shape, images.test.shape) == (300, 100, (1, 20, 20), (1, 20, 20))
 
 
-def test_the_subject_is_the_first_adversarially_trained_network():
-    assert Plan(models=("underfit", "normal", "fgsm-0.05", "pgd-inf-0.1")).subject == "fgsm-0.05"
-    assert Plan(models=("normal", "spatial", "pgd-inf-8")).subject == "spatial"
+@pytest.mark.parametrize(
+    ("given", "pair"),
+    [
+        (dict(models=("underfit", "normal", "fgsm-0.05")), ("underfit", "normal")),  # as they are named
+        (dict(models=("a=normal", "b=pgd-inf-8"), subject="a"), ("b", "a")),
+        (dict(models=("normal", "spatial", "pgd-inf-8"), subject="pgd-inf-8"), ("normal", "pgd-inf-8")),
+        (dict(models=("normal", "spatial", "pgd-inf-8"), baseline="spatial"), ("spatial", "normal")),
+        (dict(models=("pgd-inf-8",)), ("pgd-inf-8", None)),
+        (dict(subject="underfit"), ("normal", "underfit")),
+        (dict(profile="zoo", baseline="fgsm-0.1"), ("fgsm-0.1", "normal")),
+    ],
+)
+def test_the_first_network_is_the_baseline_and_the_second_the_subject_unless_they_are_named(given, pair):
+    assert Plan(**given).pair == pair
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (dict(models=("normal",), subject="pgd"), "unknown subject 'pgd'"),
+        (dict(baseline="normal", subject="normal"), "baseline and subject are both 'normal'; they must be two networks"),
+        (dict(models=("normal", "normal")), "two networks are named normal; give one of them a name of its own, such as mine=normal"),
+        (dict(classes="nowhere.csv"), "there is no file nowhere.csv"),
+    ],
+)
+def test_roles_of_no_network_and_names_of_two_are_refused(given, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        Plan(**given)
+
+
+def test_the_first_network_of_a_kind_is_found_among_those_that_atviz_trains(tmp_path):
+    plan = Plan(models=("underfit", "std=normal", "fgsm-0.05", "adv=pgd-inf-0.1"))
+    assert (plan.first(adversarial=False), plan.first(adversarial=True)) == ("std", "fgsm-0.05")
+    assert plan.recipes == {"underfit": "underfit", "std": "normal", "fgsm-0.05": "fgsm-0.05", "adv": "pgd-inf-0.1"}
+    with pytest.raises(ValueError, match="there must be an adversarially trained one, such as pgd-inf-8"):
+        Plan(models=("normal",)).first(adversarial=True)
+
+
+def test_images_come_at_the_size_that_loaded_networks_were_trained_at(tmp_path):
+    for name, size in (("a", 20), ("b", 24)):
+        (tmp_path / f"{name}.py").write_text(
+            f"from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear({size**2}, 10))\n"
+        )
+    reference = lambda name, size: f"{name}=python:{tmp_path / name}.py:make?size={size}&mean=0&std=1"
+    plan = Plan(models=(reference("a", 20),), test_limit=20)
+    assert plan.images.test.shape == (1, 20, 20) and list(plan.loaded) == ["a"] and not plan.recipes
+    both = (reference("a", 20), reference("b", 24))
+    with pytest.raises(ValueError, match="trained at different sizes \\(a at 20 and b at 24 pixels\\); choose one with --size"):
+        Plan(models=both).images  # noqa: B018
+    assert Plan(models=both, size=24, test_limit=20).images.test.shape == (1, 24, 24)
 
 
 def recipe(plan, name="normal", *, side=28, count=300, **changes):
@@ -99,7 +146,7 @@ def test_the_preset_code_keeps_its_own_numbers_unless_some_are_given():
 
 def test_the_preset_itazuri_takes_its_models_and_at_full_scale_its_epochs():
     quick = Plan(dataset="shapetex", train_limit=300, preset="itazuri")
-    assert quick.names == ("normal", "fgsm-0.005") and quick.subject == "fgsm-0.005"
+    assert quick.names == quick.pair == ("normal", "fgsm-0.005")
     facts = lambda plan: (lambda r: (r.epochs, r.milestones, r.lr, r.weight_decay, r.augment))(recipe(plan, "fgsm-0.005", side=32))
     assert facts(quick) == (8, (3, 5), 0.1, 1e-4, None)
     full = dict(dataset="shapetex", profile="full", train_limit=300, preset="itazuri", models=("normal", "fgsm-0.005"))

@@ -25,7 +25,10 @@ def row(study: Study, state: State, settings: Settings) -> dict[str, Any]:
 
 def parting(study: Study, distortion: str, level: float) -> str:
     """The number of the first test image that both networks classify correctly, and that only the subject still classifies correctly
-    when it is distorted; "0" where there is none. One image proves nothing: this one is chosen because the networks part on it."""
+    when it is distorted; "0" where there is none, or only one network. One image proves nothing: this one is chosen because the networks
+    part on it."""
+    if study.alone:
+        return "0"
     found = study.pair.outcomes({distortion: [level]})
     hit = {name: (found.clean[name], found.distorted[name, distortion, float(level)]) for name in study.pair.networks}
     (before, after), (still_before, still_after) = hit[study.baseline], hit[study.subject]

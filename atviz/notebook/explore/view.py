@@ -70,7 +70,7 @@ def refine(study: Study, state: State) -> Iterator[View]:
 
 def check(study: Study, state: State) -> tuple[str, ...]:
     """The networks of a state; ValueError, in one sentence, for what the study does not have."""
-    names = state.models or (study.baseline, study.subject)
+    names = state.models or tuple(dict.fromkeys((study.baseline, study.subject)))
     missing = [name for name in names if name not in study.networks]
     if missing:
         raise ValueError(f"there is no network {missing[0]!r}; there are {', '.join(study.networks)}")

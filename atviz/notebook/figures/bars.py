@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from .networks import networks, percent
-from .style import HATCHES, LINE, MARK, NOTE, kind_of, legend, look, styled
+from .style import ALONE, GRAY, HATCHES, LINE, MARK, NOTE, kind_of, legend, look, styled, words
 
 POINT = so.Path(linewidth=0, pointsize=6)  # only its markers are seen; seaborn's own dots cannot be half filled
 
@@ -47,14 +47,21 @@ def accuracy_bars(rows: pd.DataFrame, *, ylabel: str = "accuracy (%)") -> Figure
 def difference_bars(rows: pd.DataFrame, *, label: str, xlabel: str, ylabel: str = "") -> Figure:
     """Differences with 95 % intervals, a row each. Rows as `evidence.differences`; ``label`` is the column that tells the rows apart.
 
-    An interval above zero has the color of adversarial training, one below zero that of normal training, any other is gray.
+    An interval above zero has the color of the ``model``, one below zero that of the ``baseline``, any other is gray. Rows that compare
+    several pairs have the colors of adversarial and of normal training.
     """
-    looks = {sign: look(name) | {"marker": "o"} for sign, name in ((1, "pgd-inf"), (-1, "normal"), (0, "underfit"))}
+    if not len(rows):
+        return words(ALONE)
+    one = {"model", "baseline"} <= set(rows) and len(rows[["model", "baseline"]].drop_duplicates()) == 1
+    two = (rows.model.iloc[0], rows.baseline.iloc[0]) if one else ("pgd-inf", "normal")
+    looks = {sign: look(name) | {"marker": "o"} for sign, name in ((1, two[0]), (-1, two[1]))} | {
+        0: look("underfit") | {"color": GRAY, "marker": "o"}
+    }
     sign = np.where(rows.ci_low > 0, 1, np.where(rows.ci_high < 0, -1, 0))
     names = [f"{value:g}" if isinstance(value, float) else str(value) for value in rows[label]]
     figure = networks(
         (6.4, 0.7 + 0.32 * len(rows)), percent(rows.assign(value=rows.difference, sign=sign, at=range(len(rows)))), "at", so.Range(linewidth=2), POINT,
-        by="sign", looks=looks, flat=True, xlabel=xlabel, ylabel=ylabel, yticks=range(len(rows)), yticklabels=names, ylim=(len(rows) - 0.4, -0.6),
+        by="sign", looks=looks, flat=True, xlabel=fill(xlabel, 70), ylabel=ylabel, yticks=range(len(rows)), yticklabels=names, ylim=(len(rows) - 0.4, -0.6),
     )  # fmt: skip
     figure.axes[0].axvline(0, color="#555555", linewidth=1)
     return figure

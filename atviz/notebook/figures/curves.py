@@ -15,12 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .networks import networks, percent
-from .style import LINE, MARK, look, styled
+from .style import LINE, MARK, look, styled, words
 
 
 @styled
 def training_curves(history: pd.DataFrame) -> Figure:
-    """Test accuracy after every epoch. Rows: ``model``, ``epoch``, ``clean``, ``robust`` (shares; robust may be missing)."""
+    """Test accuracy after every epoch. Rows: ``model``, ``epoch``, ``clean``, ``robust`` (shares; robust may be missing); may be empty."""
+    if not len(history):
+        return words("None of these networks was trained here: there is no training to show.")
     rows = percent(history.melt(["model", "epoch"], ["clean", "robust"], "measure").astype({"value": float}).dropna())
     facet = {"col": "measure", "order": ["clean", "robust"]}
     figure = networks((8, 3.2), rows, "epoch", so.Line(), facet=facet, xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 100))
@@ -123,12 +125,14 @@ def signed_areas(
 ) -> Figure:
     """Accuracy against level; the area between two networks has the color of the upper one. Other networks are thin lines.
 
+    Without ``areas`` there is one network, and no area.
+
     Args:
         rows: with ``distortion``, ``level``, ``measure``.
         areas: ``model``, ``baseline``, ``distortion``, ``measure``, ``difference``, ``ci_low``, ``ci_high``: written above the panels.
         labels: distortion → its level on the axis. chance: measure → share that guessing gets. titles: measure → its name.
     """
-    two = areas.model.iloc[0], areas.baseline.iloc[0]
+    two = (areas.model.iloc[0], areas.baseline.iloc[0]) if len(areas) else (rows.model.iloc[0],)
     rows = percent(rows.assign(ci_low=rows.ci_low.where(rows.model.isin(two)))).sort_values("level", kind="stable")  # bands of the two only
     facet = {"col": "distortion", "row": "measure", "order": {"col": list(labels), "row": list(titles)}}
     size, share = (4.6 * len(labels) + 0.4, 2.75 * len(titles) + 0.6), {"x": "col", "y": "row"}
@@ -137,13 +141,14 @@ def signed_areas(
         here = rows[(rows.measure == measure) & (rows.distortion == distortion)]
         for name, drawn in zip(here.model.unique(), ax.lines, strict=True):
             drawn.set(**{"markersize": 4.5} if name in two else {"linewidth": 1, "markersize": 3, "alpha": 0.8})
-        above, below = (here[here.model == name].value.to_numpy() for name in two)
-        for name, where in zip(two, (above >= below, above <= below), strict=True):
-            color = look(name)["color"]
-            ax.fill_between(here.level.unique(), below, above, where=where, interpolate=True, color=color, alpha=0.14, linewidth=0)
-        area = areas[(areas.measure == measure) & (areas.distortion == distortion)].iloc[0]
-        mean, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in (area.difference, area.ci_low, area.ci_high))
-        ax.set_title(f"mean of {' − '.join(two)}: {mean} [{low}, {high}] points", fontsize=9)
+        if len(areas):
+            above, below = (here[here.model == name].value.to_numpy() for name in two)
+            for name, where in zip(two, (above >= below, above <= below), strict=True):
+                color = look(name)["color"]
+                ax.fill_between(here.level.unique(), below, above, where=where, interpolate=True, color=color, alpha=0.14, linewidth=0)
+            area = areas[(areas.measure == measure) & (areas.distortion == distortion)].iloc[0]
+            mean, low, high = (f"{100 * value:+.1f}".replace("-", "−") for value in (area.difference, area.ci_low, area.ci_high))
+            ax.set_title(f"mean of {' − '.join(two)}: {mean} [{low}, {high}] points", fontsize=9)
         ax.set(xlabel=labels[distortion], ylabel=titles[measure])
         ax.locator_params("x", integer=True)
         _reference(ax, chance[measure] * 100, "chance", up=chance[measure] < 0.08)

@@ -27,6 +27,9 @@ MARK = "#333333"  # the line that points at a level, and the intervals of bars
 LINE: dict[str, Any] = {"color": "#999999", "linewidth": 1}  # lines of reference
 NOTE: dict[str, Any] = {"fontsize": 9, "color": "#555555"}  # what a figure says of its panels
 
+GRAY = "#777777"  # of intervals that hold zero
+ALONE = "One network: there is no other to compare it with."
+
 # color, marker, line of each kind of training: Okabe and Ito's palette, safe for color-blind readers
 KINDS = {
     "normal": ("#0072B2", "o", "-"), "underfit": ("#777777", "s", "--"), "pgd-inf": ("#D55E00", "^", "-"), "pgd-l2": ("#009E73", "D", "-"),
