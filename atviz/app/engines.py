@@ -67,7 +67,8 @@ class Engine(AbstractContextManager[Any], Protocol):
 def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]:
     """Run tasks, each after those it needs, and yield each as it ends. A task that needs a failed one fails without being started.
 
-    One bar shows how many have ended, which are running and how far they are; a line tells of each that ends.
+    One bar shows how many have ended, which are running and how far they are, and from both the time that is left; a line tells of each
+    that ends.
 
     Raises:
         ValueError: tasks that need each other in a circle (`graphlib.CycleError`).
@@ -81,7 +82,8 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
     order = TopologicalSorter({task.name: task.needs for task in tasks})
     order.prepare()
     running: dict[str, None] = {}
-    bar = tqdm(total=len(tasks), desc=title, unit="task", disable=bool(os.environ.get("TQDM_DISABLE")))
+    bar = tqdm(total=len(tasks), desc=title, unit="task", smoothing=0, disable=bool(os.environ.get("TQDM_DISABLE")))
+    done = 0
     with engine, bar:
         while order.is_active():
             ready += order.get_ready()
@@ -97,13 +99,22 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
             bar.set_postfix_str(_few(running, engine.progress))
             while ended is None:
                 ended = engine.wait()
+                bar.n = _ended(done, engine.progress)
                 bar.set_postfix_str(_few(running, engine.progress), refresh=sys.stderr.isatty())  # a log would be full of it
             running.pop(ended.name, None)
             failed |= {ended.name} if ended.error else set()
             order.done(ended.name)
             bar.write(f"{ended.name} failed: {ended.error}" if ended.error else f"{ended.name}: done in {ended.seconds:.1f} s")
-            bar.update()
+            done += 1
+            bar.n = _ended(done, {name: said for name, said in engine.progress.items() if name != ended.name})
+            bar.refresh()
             yield ended
+
+
+def _ended(done: int, progress: Mapping[str, str]) -> float:
+    """How many tasks are done, those that are running by the share of them that is done: the rest of the time is estimated from it."""
+    shares = [float(said.removesuffix("%")) / 100 for said in progress.values() if said.endswith("%")]
+    return round(done + sum(shares), 1) if shares else done
 
 
 def _few(running: Iterable[str], progress: Mapping[str, str]) -> str:

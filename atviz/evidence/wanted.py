@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 from torch import nn
 
@@ -67,7 +68,7 @@ def usable(name: str, images: Images) -> list[float]:
     return found
 
 
-def _levels(name: str, levels: object) -> Levels:
+def _levels(name: str, levels: Any) -> Levels:
     if isinstance(levels, Mapping):
         if not all(isinstance(level, Real) and callable(function) for level, function in levels.items()):
             raise TypeError(

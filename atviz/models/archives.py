@@ -53,9 +53,10 @@ OPERATORS = (
 SIZES = ("sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum", "_sym_sqrt")
 SYMBOLIC = {*(f"_operator.{name}" for name in OPERATORS), *(f"torch.{name}" for name in SIZES), "math.ceil", "math.floor", "math.trunc"}
 FUNCTIONS = {
-    "Symbol", "Integer", "Float", "Rational", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "Max", "Min", "Pow", "Abs", "FloorDiv",
-    "CeilDiv", "CleanDiv", "Mod", "PythonMod", "ModularIndexing", "Where", "CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat",
-    "RoundToInt", "ToFloat", "IntTrueDiv", "FloatTrueDiv", "PowByNatural", "FloatPow", "Identity", "LShift", "RShift",
+    "Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Abs", "Max", "Min", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not",
+    "Equality", "Unequality", "LessThan", "GreaterThan", "StrictLessThan", "StrictGreaterThan", "FloorDiv", "CeilDiv", "CleanDiv", "Mod",
+    "PythonMod", "ModularIndexing", "Where", "CeilToInt", "FloorToInt", "TruncToInt", "TruncToFloat", "RoundToInt", "ToFloat", "IntTrueDiv",
+    "FloatTrueDiv", "PowByNatural", "FloatPow", "Identity", "LShift", "RShift",
 }  # fmt: skip
 METHODS = {"size", "stride", "storage_offset", "sym_max", "sym_min", "sym_not", "sym_ite", "sym_float", "sym_int", "floor", "ceil", "trunc"}
 EXPRESSIONS = (
@@ -81,12 +82,13 @@ def checked(path: Path) -> io.BytesIO:
                 raise ValueError(
                     f"{path} was written by a torch before 2.7; load it there, export the network again and save it with this one"
                 )
-            for name in names:
-                inner = name.removeprefix(f"{root}/")
-                if names.count(name) > 1 or not (MEMBERS.fullmatch(inner) or IGNORED.fullmatch(inner)):
-                    raise ValueError(f"{path} holds {inner[:80]!r}, which is more than tensors and a graph; export the network without it")
-                if not IGNORED.fullmatch(inner):
-                    written.writestr(f"program/{inner}", _checked(inner, given.read(name), path))
+            inner = [name.removeprefix(f"{root}/") for name in names]
+            for name in inner:
+                if inner.count(name) > 1 or not (MEMBERS.fullmatch(name) or IGNORED.fullmatch(name)):
+                    raise ValueError(f"{path} holds {name[:80]!r}, which is more than tensors and a graph; export the network without it")
+            for whole, name in zip(names, inner, strict=True):
+                if not IGNORED.fullmatch(name):
+                    written.writestr(f"program/{name}", _checked(name, given.read(whole), path))
     except (zipfile.BadZipFile, zlib.error, json.JSONDecodeError, UnicodeDecodeError, EOFError, RuntimeError) as error:
         raise ValueError(f"{path} is no program of torch.export ({error}); torch.export.save writes one") from error
     copy.seek(0)
@@ -169,13 +171,13 @@ def _is_arithmetic(text: str) -> bool:
 
 def _is_size(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
-        return node.id in FUNCTIONS or re.fullmatch(r"L|torch|math|int_oo|[a-z]{1,4}\d+", node.id) is not None
+        return node.id in FUNCTIONS or re.fullmatch(r"L|torch|math|int_oo|oo|true|false|[a-z]{1,4}\d+", node.id) is not None
     if isinstance(node, ast.Attribute):
         return node.attr in METHODS
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Attribute) or (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS)
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float) or (isinstance(node.value, str) and re.fullmatch(r"\w+", node.value) is not None)
+        return isinstance(node.value, int | float) or (isinstance(node.value, str) and re.fullmatch(r"[\w.+-]+", node.value) is not None)
     return True
 
 

@@ -16,13 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .. import home
 from ..names import unknown
 from .classes import CIFAR10, CIFAR100, imagenet_ids, imagenet_names
 from .outside import Found, Options
-from .weights import file_digest, load_into, read_network, read_state, refused, tensors_only
+from .weights import file_digest, last_layer, load_into, read_network, read_state, refused, tensors_only
 
 NORMS = ("Linf", "L2", "corruptions")
 ZOOS = ("cifar10", "cifar100", "imagenet")  # data sets of RobustBench
@@ -107,8 +108,9 @@ def _of_timm(library: Any, name: str, place: str, options: Options) -> Found:
     config = library.data.resolve_model_data_config(own.module)
     known = getattr(own.module, "pretrained_cfg", {}) or {}
     classes = _labels(known.get("label_names"), getattr(own.module, "num_classes", 0)) if options.weights is None else []
-    if not classes and options.weights is None and library.data.infer_imagenet_subset(own.module) == "imagenet-1k":
-        classes = imagenet_names()
+    subset = library.data.infer_imagenet_subset(own.module) if options.weights is None and not classes else None
+    if subset:
+        classes = _labels(library.data.ImageNetInfo(subset).label_names(), own.module.num_classes)
     card = own.said | {
         "library": f"timm {library.__version__}", "architecture": known.get("architecture") or place,
         "license": known.get("license") or "not stated",
@@ -138,7 +140,8 @@ class Own:
 
     def fill(self, weights: str, name: str, make: Callable[..., nn.Module]) -> None:
         """Make the network with random weights, or with those of a file, for as many classes and channels as they were made for."""
-        self.module = make()
+        with drawn():
+            self.module = make()
         self.said = {"weights": "random", "trained": ""}
         if weights == "none":
             return
@@ -157,11 +160,11 @@ class Own:
 
 def _made_for(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, int]:
     """The number of classes and of channels that weights were made for, where it is not that of a network with the same layers."""
-    found = {}
+    found, head = {}, last_layer(own)
     for name, tensor in given.items():
         there, here = tensor.shape, own[name].shape if name in own else tensor.shape
         axes = [axis for axis, pair in enumerate(zip(there, here, strict=False)) if pair[0] != pair[1]]
-        if len(there) == len(here) and axes == [0] and here[0] == 1000:
+        if len(there) == len(here) and axes == [0] and head and here[0] == len(own[head]):
             found["num_classes"] = there[0]
         elif len(there) == len(here) == 4 and axes == [1] and here[1] == 3:
             found["in_chans"] = there[1]
@@ -179,7 +182,8 @@ def robustbench(place: str, options: Options, dataset: str) -> Found:
     }  # fmt: skip
     if threat and threat not in (threats := list(dict.fromkeys(norm for _, norm in zoos))):
         raise unknown("threat model of RobustBench", threat, threats)
-    kind = dataset.partition(":")[0]
+    kind, _, folder = dataset.partition(":")
+    kind = Path(folder).name if kind == "folder" else kind
     order = sorted(zoos, key=lambda key: (key[0] != kind, ZOOS.index(key[0]), NORMS.index(key[1])))
     place_of = next((key for key in order if name in zoos[key] and threat in ("", key[1])), None)
     if place_of is None:
@@ -187,7 +191,7 @@ def robustbench(place: str, options: Options, dataset: str) -> Found:
         raise unknown("network of RobustBench", name, names, hint="robustbench.github.io lists them")
     kind, norm = place_of
     held = zoos[place_of][name]
-    with reachable(f"RobustBench's {name}"), tensors_only(), quiet():
+    with reachable(f"RobustBench's {name}"), tensors_only(), quiet(), drawn():
         if options.weights is None:
             try:
                 module = utils.load_model(name, model_dir=home() / "data" / "downloads" / "robustbench", dataset=kind, threat_model=norm)
@@ -246,7 +250,8 @@ def _autoattack() -> Iterator[None]:
 def imported(name: str, extra: str) -> Any:
     """A library of an extra; ImportError with the command that installs it."""
     try:
-        return import_module(name)
+        with quiet():
+            return import_module(name)
     except ImportError as error:
         raise ImportError(f"{name} could not be imported ({error}); pip install 'atviz[{extra}]'") from error
 
@@ -267,6 +272,14 @@ def reachable(what: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "hash" in str(error):
             raise OSError(f"{what} arrived damaged: {said}") from error
         raise ValueError(f"{what} could not be loaded: {refused(error) or said}") from error
+
+
+@contextmanager
+def drawn() -> Iterator[None]:
+    """While this lasts, random weights are drawn from seed 0: the same network in each process. Afterwards the random numbers go on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @contextmanager

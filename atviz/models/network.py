@@ -84,12 +84,19 @@ class Networks(dict[str, Network]):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the networks: how their classes were fitted to those of the images."""
+        """What a reader must know of the networks: how their classes were fitted to those of the images, and whether baseline and subject
+        are of different architectures (their parameters have other shapes)."""
         found: dict[str, list[str]] = {}
         for name, network in self.items():
             if said := network.card.get("fitted"):
                 found.setdefault(said, []).append(name)
-        return [f"{', '.join(names)}: {said}" for said, names in found.items()]
+        notes = [f"{', '.join(names)}: {said}" for said, names in found.items()]
+        one, other = (sorted(tuple(p.shape) for p in network.module.parameters()) for network in (self.baseline, self.subject))
+        if one != other:
+            notes.append(
+                f"{self.baseline.name} and {self.subject.name} are of different architectures, and a difference can come from that"
+            )
+        return notes
 
     def _in(self, role: str) -> Network:
         return next(network for network in self.values() if network.role == role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 import traceback
@@ -59,7 +60,7 @@ class Program(nn.Module):
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph = copy.deepcopy(graph)  # a copy holds constants as buffers, as its own copies will: they move and count with it
 
     def forward(self, x: Tensor) -> Tensor:
         return self.graph(x)
@@ -128,6 +129,13 @@ def is_path(place: str) -> bool:
     return module.endswith(".py") or "/" in module or "\\" in module
 
 
+def located(place: str) -> str:
+    """The same place with an absolute path, where the module is a file or lies in the working directory."""
+    where, _, function = place.rpartition(":")
+    path = Path(where).expanduser() if is_path(place) else Path(*where.split(".")).with_suffix(".py")
+    return f"{path.resolve()}:{function}" if is_path(place) or path.is_file() else place
+
+
 def python(place: str, options: Options, dataset: str) -> Found:
     """``module:function`` or ``FILE.py:function``: calls the function, without arguments, for a module from pixels in [0, 1] to logits.
 
@@ -159,7 +167,7 @@ def python(place: str, options: Options, dataset: str) -> Found:
     digest = file_digest(file) if file.is_file() else ""
     card = {"library": f"{Path(where).name}:{function}", "architecture": type(module).__name__, "license": "the caller's own",
             "code_sha256": digest}  # fmt: skip
-    return Found(module, f"python {Path(where).name}:{function} {digest}", card=card)
+    return Found(module, f"python {file.name or where}:{function} {digest}", card=card)
 
 
 def _package(path: Path) -> tuple[Path, str]:

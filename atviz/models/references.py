@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,9 +98,10 @@ class Reference:
         options, place = self.options, self.place
         if options.weights and options.weights != "none":
             options = replace(options, weights=str(_path(options.weights).resolve()))
-        if self.is_file:
-            path, colon, function = place.rpartition(":") if self.scheme == "python" else (place, "", "")
-            place = f"{_path(path).resolve()}{colon}{function}"
+        if self.scheme == "python":
+            place = programs.located(place)
+        elif self.is_file:
+            place = str(_path(place).resolve())
         return replace(self, place=place, options=options)
 
 
@@ -189,7 +191,7 @@ def _number(value: float) -> str:
 
 
 def _path(place: str) -> Path:
-    return Path(place).expanduser()
+    return Path(os.path.expanduser(place))  # Path's own raises where there is no such user
 
 
 def _is_architecture(scheme: str) -> bool:
@@ -209,6 +211,7 @@ def _short(scheme: str, place: str) -> str:
 def check_names(references: Sequence[Reference]) -> None:
     """ValueError where two references have one name."""
     names = [reference.name for reference in references]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ValueError(f"two networks are named {twice}; give one of them a name of its own, such as mine={twice}")
+    for place, (name, reference) in enumerate(zip(names, references, strict=True)):
+        if name in names[:place]:
+            better = replace(reference, name="mine", named=True).title
+            raise ValueError(f"two networks are named {name}; give one of them a name of its own, such as {better}")

@@ -103,6 +103,11 @@ def test_a_task_runs_in_one_process_on_one_device(cpus, gpus, message):
         engines.check_demands(cpus, gpus)
 
 
+def test_the_bar_counts_running_tasks_by_what_is_done_of_them():
+    assert engines._ended(2, {"a": "40 %", "b": "", "c": "30 %"}) == 2.7
+    assert engines._ended(2, {}) == 2
+
+
 def test_the_bar_names_only_a_few():
     assert engines._few(["a", "b"], {"b": "7 %"}) == "a, b 7 %"
     assert engines._few([str(i) for i in range(10)], {}) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

@@ -44,6 +44,13 @@ def test_notes_say_what_was_done_to_a_networks_classes():
     assert models.Networks.of([plain, *changed], baseline="a").notes == ["b, d: judged", "c: x"]
 
 
+def test_notes_say_that_architectures_differ():
+    given = [replace(network(name), module=nn.Linear(3, width)) for name, width in (("a", 2), ("b", 2), ("c", 3))]
+    assert models.Networks.of(given, baseline="a", subject="b").notes == []
+    (said,) = models.Networks.of(given, baseline="a", subject="c").notes
+    assert said == "a and c are of different architectures, and a difference can come from that"
+
+
 @pytest.mark.parametrize(
     ("roles", "message"),
     [

@@ -1,16 +1,22 @@
 """Weights from files: what fits is loaded, what does not is refused in a sentence, and nothing is unpickled."""
 
+import argparse
 import hashlib
+import os
 import pickle
 import shutil
+import threading
+import warnings
 from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch import nn
 
 from atviz import models
+from atviz.models.weights import last_layer, load_into, read_network, read_state, tensors_only
 
 
 def write(path, state):
@@ -182,3 +188,139 @@ def test_malicious_pickle_is_refused(tmp_path, zipped):
     assert not mark.exists()
     torch.load(path, weights_only=False)  # the pickle does run code when it is loaded without care
     assert mark.exists()
+
+
+# --- the layouts of other people's checkpoints
+
+
+@pytest.fixture
+def source():
+    return models.build("small-w4", num_classes=5, in_channels=3, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
+
+
+def named(state, prefix):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def layouts(source):
+    bare, whole = source.network.state_dict(), source.state_dict()
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
+    worse = {name: tensor + 1 for name, tensor in bare.items()}
+    robust = named(bare, "module.model.") | {
+        "module.normalizer.new_mean": mean.view(3, 1, 1),
+        "module.normalizer.new_std": std.view(3, 1, 1),
+    }
+    robust |= named(named(bare, "model."), "module.attacker.") | {
+        "module.attacker.normalize.new_mean": mean,
+        "module.attacker.normalize.new_std": std,
+    }
+    return {
+        "bare": (bare, False),
+        "whole": (whole, True),
+        "data parallel": (named(bare, "module."), False),
+        "compiled data parallel": (named(whole, "module._orig_mod."), True),
+        "lightning": ({"state_dict": named(bare, "model."), "epoch": 3, "optimizer_states": []}, False),
+        "sequential": (named(bare, "1.") | {"0.mean": mean, "0.std": std}, True),
+        "compiled inside": (named(bare, "model._orig_mod."), False),
+        "buffers of the network": ({"net": named(bare, "model.") | {"mu": mean.view(1, 3, 1, 1), "sigma": std.view(1, 3, 1, 1)}}, True),
+        "the package robustness": ({"model": robust, "epoch": 3, "optimizer": {"state": {}}}, True),
+        "averaged beside others": ({"state_dict": worse, "state_dict_ema": bare, "args": {"lr": 0.1}}, False),
+        "averaged alone": ({"ema": bare, "model": None}, False),
+        "swa": (named(bare, "module.") | {"n_averaged": torch.tensor(3)}, False),
+        "counted operations": (bare | {"total_ops": torch.zeros(1), "layer1.0.total_params": torch.zeros(1)}, False),
+    }
+
+
+@pytest.mark.parametrize("layout", layouts(models.build("small-w4", num_classes=2)))
+def test_weights_are_read_from_every_layout(tmp_path, source, layout):
+    content, normalized = layouts(source)[layout]
+    found = read_network(write(tmp_path / "w.pth", content))
+    own = source.network.state_dict()
+    assert found.state.keys() == own.keys() and all(torch.equal(found.state[name], own[name]) for name in own)
+    wanted = ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]) if normalized else (None, None)
+    assert (found.mean, found.std) == tuple(pytest.approx(values) if values else None for values in wanted)
+
+
+def test_names_that_only_begin_like_a_wrapper_are_kept(tmp_path):
+    state = {
+        "network.0.weight": torch.zeros(2, 2),
+        "head.weight": torch.zeros(2, 2),
+        "stem.running_mean": torch.zeros(2),
+        "stem.mean": torch.zeros(2),
+    }
+    assert read_network(write(tmp_path / "w.pth", state)) == (state, None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([torch.zeros(2)], "it is a list"),
+        ({"a": torch.zeros(2), "lr": 0.1}, "lr is a float"),
+        ({"state_dict": {"a": 3}}, "state_dict is a dict"),
+        (argparse.Namespace(lr=0.1), "it holds argparse.Namespace, a Python object, which could run code; where you trust the file, load it once"),
+        (nn.Linear(2, 2), "it holds torch.nn.modules.linear.Linear, a Python object"),
+    ],
+)  # fmt: skip
+def test_a_file_of_more_than_tensors_is_refused_with_what_it_holds(tmp_path, content, reason):
+    with pytest.raises(ValueError, match=reason) as error:
+        read_state(write(tmp_path / "w.pth", content))
+    assert "\n" not in str(error.value)
+
+
+def test_a_torchscript_file_is_refused_with_what_to_do(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="it is a TorchScript program; export the network with torch.export.save"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_a_misfit_says_what_shape_it_has_and_must_have(source):
+    state = source.network.state_dict() | {"fc.weight": torch.zeros(9, 16)}
+    with pytest.raises(
+        ValueError, match=r"w.pth does not fit small-w4: fc.weight has no place in it as \(9, 16\), which must be \(5, 16\)"
+    ):
+        load_into(source.network, state, "w.pth", "small-w4")
+
+
+def test_torch_unpickles_tensors_alone_whatever_a_library_asks_for(tmp_path, monkeypatch, bomb):
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": bomb}, path)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with tensors_only(), tensors_only(), pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=False)
+    assert not bomb.mark.exists() and os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    torch.load(path, weights_only=False)
+    assert bomb.mark.exists()
+
+
+def test_two_threads_do_not_take_the_care_from_each_other():
+    first_is_in, second_may_leave, seen = threading.Event(), threading.Event(), []
+
+    def first():
+        with tensors_only():
+            first_is_in.set()
+            second_may_leave.wait(0.2)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_in.wait()
+    with tensors_only():
+        thread.join()
+        seen.append(os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD"))
+    assert seen == ["1"] and "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("shapes", "wanted"),
+    [
+        ({"conv1.weight": (4, 3, 3, 3), "fc.weight": (5, 4), "fc.bias": (5,)}, "fc.weight"),
+        ({"fc.weight": (5, 4), "fc.bias": (5,), "mlp.weight": (4, 4), "mlp.bias": (4,)}, "fc.weight"),  # as a safetensors file sorts them
+        ({"a.weight": (4, 4), "a.bias": (4,), "head.weight": (5, 4), "head.bias": (5,), "embed.weight": (9, 4)}, "head.weight"),
+        ({"conv.weight": (4, 3, 3, 3), "classifier.weight": (5, 4, 1, 1), "classifier.bias": (5,)}, "classifier.weight"),
+        ({"conv.weight": (4, 3, 3, 3), "bn.weight": (4,)}, None),
+    ],
+)
+def test_the_last_layer_is_found(shapes, wanted):
+    assert last_layer({name: torch.zeros(shape) for name, shape in shapes.items()}) == wanted

@@ -99,11 +99,14 @@ def _mosaic(tiles: Tensor) -> Tensor:
 def feature_sheet(images: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, str]) -> Figure:
     """Maximized features, a row for each layer, a block of columns for each network (Itazuri et al. 2019, Figures 3 and 15 to 19).
 
-    ``images``: network → layer → (n, C, H, W); ``labels``: layer → what is said of its row.
+    ``images``: network → layer → (n, C, H, W); ``labels``: layer → what is said of its row. The place of a layer that a network does not
+    have stays empty.
     """
     shown = max(len(pictures) for layers in images.values() for pictures in layers.values())
     padded = lambda pictures: [*pictures, *[None] * (shown - len(pictures))]
-    rows = [(label, [picture for layers in images.values() for picture in padded(layers[layer])]) for layer, label in labels.items()]
+    rows = [
+        (label, [picture for layers in images.values() for picture in padded(layers.get(layer, []))]) for layer, label in labels.items()
+    ]
     figure = image_grid(rows, [""] * shown * len(images), block=shown)
     for ax in figure.axes:
         ax.yaxis.label.set_fontsize(8.5)
