@@ -22,6 +22,6 @@ def progress(total: int, desc: str, *, batches: int = LEAST) -> tqdm[Any]:
 
 def shorten(bar: tqdm[Any], images: int) -> None:
     """Take images that turned out to need no work off the total of a bar, so that the time left is that of the others."""
-    bar.total -= images
+    bar.total = (bar.total or 0) - images
     if hasattr(bar, "container"):  # a notebook's bar keeps a maximum of its own
         bar.container.children[1].max = bar.total

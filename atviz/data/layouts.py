@@ -43,8 +43,8 @@ def list_any(root: Path, split: str) -> Listing:
     if layout.test:
         return files, labels, classes
     names = [normalize("NFC", str(file)[len(str(here)) + 1 :].replace(os.sep, "/")) for file in files]
-    chosen = np.flatnonzero(_drawn(names, labels) == (split == "test"))
-    if not len(chosen):
+    chosen = np.flatnonzero(_drawn(names, labels) == (split == "test")).tolist()
+    if not chosen:
         raise ValueError(f"{here} has a single image of each class, and so none to test on; it must have two or more of some class")
     return [files[i] for i in chosen], labels[chosen], classes
 

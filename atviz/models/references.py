@@ -26,7 +26,7 @@ FORMS = (
     "a recipe (normal, pgd-inf-8), a checkpoint's folder, resnet18:FILE, torchvision:resnet50, timm:NAME, hub:OWNER/NAME, "
     "robustbench:NAME, program:FILE.pt2, python:FILE.py:function"
 )
-NAMED = re.compile(r"(?P<name>[^\s=:/\\?,]+)=(?P<rest>.+)", re.DOTALL)
+NAMED = re.compile(r"(?P<name>[^\s=:/\\?,]+)\s*=\s*(?P<rest>.+)", re.DOTALL)
 DRIVE = re.compile(r"[A-Za-z]:[/\\]")  # of a path on Windows
 BETWEEN = re.compile(r",(?!\s*[-+]?\.?\d[\d.eE+-]*\s*(?:[,&]|$))")  # not within mean=0.5,0.5,0.5
 

@@ -155,7 +155,7 @@ def test_gray_images_are_read_in_three_channels(folder):
     assert images.x.shape == (7, 3, 6, 6) and np.array_equal(images.x[3].numpy(), np.stack([gray] * 3))
 
 
-@pytest.mark.parametrize(("h", "w"), [(10, 1000), (1000, 10), (1, 7), (4, 2), (700, 900)])
+@pytest.mark.parametrize(("h", "w"), [(10, 1000), (1000, 10), (4, 2), (700, 900)])
 def test_images_of_any_proportions_are_brought_to_a_size(folder, h, w):
     wide = np.zeros((h, w, 3), dtype=np.uint8)
     top, left = (h - min(h, w)) // 2, (w - min(h, w)) // 2
@@ -164,6 +164,12 @@ def test_images_of_any_proportions_are_brought_to_a_size(folder, h, w):
     images = load(folder, size=8)
     assert images.x.shape == (7, 3, 8, 8)
     assert (images.x[3, :, 2:6, 2:6] == 200).all()
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (1, 5000), (3001, 2)])
+def test_the_thinnest_images_can_be_brought_to_a_size(folder, h, w):
+    write(folder / "train" / "cat" / "odd.png", np.full((h, w, 3), 90, dtype=np.uint8))
+    assert (load(folder, size=8).x[3] == 90).all()
 
 
 def test_test_split_finds_val(folder):

@@ -10,7 +10,8 @@ from torch import nn
 from atviz import distortions, evidence
 from atviz.data import Images
 from atviz.evidence import Store, Study, compare_maps, compare_outcomes, find, findings, mean_interval, saliency_scores
-from atviz.evidence.compare import by_method
+from atviz.evidence.compare import _untrained, by_method
+from atviz.evidence.instruments import MAPS, named
 from atviz.models import Network, Networks
 from atviz.training import profile
 
@@ -197,7 +198,9 @@ def test_findings_of_maps_are_of_smooth_grad_and_of_grad(study):
         blank = rivals(found[measure])["blank ground"]
         assert blank.value == pytest.approx((scores["adv"]["edges_object"] - scores["plain"]["edges_object"]).mean())
         assert blank.kind == "instead"
-    assert rivals(found["coarse"])["untrained"].kind == "unmeasured"  # these networks have no card
+    assert rivals(found["coarse"])["untrained"].kind == "alone"
+    flat = replace(study, networks=Networks.of([Network(n, nn.Flatten(), [], None) for n in "ab"], baseline="a", subject="b"))
+    assert _untrained(flat, row := named(MAPS)["sparsity"], next(iter(row.claims.values()))).note == "Flatten has no layers to draw anew"
     assert rivals(found["sparsity"])["methods"].of == len(by_method(study, "sparsity")) > 5
 
 

@@ -139,7 +139,7 @@ def test_a_finding_of_shares_is_among_the_given_images():
     assert (found.difference, found.ci_low, found.ci_high) == interval
     assert found.underfit is None
     nothing = findings.of_shares(CLAIMS["saturate", 1024], hit, given={name: np.zeros(300, bool) for name in hit}, **ROLES)
-    assert (nothing.normal, nothing.verdict) == (0, "inconclusive")
+    assert (nothing.baseline, nothing.verdict) == (0, "inconclusive")
 
 
 def test_a_finding_of_means_is_the_mean_difference_image_by_image():
@@ -158,9 +158,9 @@ def test_a_claim_is_measured_in_the_papers_own_unit():
         findings.of_accuracy(CLAIMS[c], clean, hit, **ROLES) for c in (("saturate", 1024), ("median_filter", 1), ("reverse", 1))
     )
     assert on_correct == findings.of_shares(CLAIMS["saturate", 1024], hit, given=clean, **ROLES)
-    assert top1.adversarial == hit["trained"].mean() and top1.n == 400
-    assert drop.adversarial == pytest.approx(clean["trained"].mean() - hit["trained"].mean())
-    assert drop.difference == pytest.approx(drop.adversarial - drop.normal) and drop.percent
+    assert top1.subject == hit["trained"].mean() and top1.n == 400
+    assert drop.subject == pytest.approx(clean["trained"].mean() - hit["trained"].mean())
+    assert drop.difference == pytest.approx(drop.subject - drop.baseline) and drop.percent
     others = {name: clean[name] & (rng.random(400) < 0.5) for name in clean}
     assert findings.of_accuracy(CLAIMS["stylize", 1], clean, hit, given=others, **ROLES) == findings.of_shares(
         CLAIMS["stylize", 1], hit, given=others, **ROLES
@@ -181,8 +181,8 @@ def test_a_row_is_json_with_the_claim_and_gives_the_finding_back():
         finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), underfit=None, n=16, unit="filters", percent=False),
     ):
         row = json.loads(json.dumps(made.row()))
-        assert list(row) == ["measure", "level", "normal", "underfit", "adversarial", "difference", "ci_low", "ci_high", "n", "percent",
-                             "names", "unit", "images", "label", "expected", "source", "paper", "margin", "of", "named", "rivals", "verdict",
+        assert list(row) == ["measure", "level", "baseline", "underfit", "subject", "difference", "ci_low", "ci_high", "n", "names",
+                             "percent", "comparable", "unit", "images", "label", "expected", "source", "paper", "margin", "of", "named", "rivals", "verdict",
                              "judged"]  # fmt: skip
         assert (row["measure"], row["label"], row["verdict"]) == (made.claim.measure, made.claim.label, made.verdict)
         assert Finding.of(row) == made
@@ -192,15 +192,16 @@ def test_a_row_is_json_with_the_claim_and_gives_the_finding_back():
 # --- in words
 
 
-def test_what_is_compared_is_named_where_it_is_not_the_normal_and_the_adversarial_network():
+def test_what_is_compared_is_named_where_the_heading_does_not_name_it():
     fusion = finding("fusion", 0, names=("ADV+ADV", "STD+ADV"), percent=True)
     assert "50.0 % (ADV+ADV) → 70.0 % (STD+ADV)" in fusion.clause
     assert "as Itazuri et al. report" in fusion.clause
-    assert fusion.cells()["adversarial"] == "70.0 % (STD+ADV)"
+    assert fusion.cells()["subject"] == "70.0 % (STD+ADV)" and fusion.cells(fusion.names)["subject"] == "70.0 %"
     assert fusion.cells()["paper"] == "not lower by 2 points (Itazuri et al., Figure 7)"
     assert "normal" not in findings.sentence([fusion])
-    assert finding().cells()["adversarial"] == "70.0 %"
-    assert "| ADV+ADV | STD+ADV |" in findings.markdown([fusion]) and "| normal | adversarial |" in findings.markdown([fusion, finding()])
+    table = findings.markdown([finding(), fusion, finding("sparsity", 0)])
+    assert "| plain | trained |" in table and "| 70.0 % |" in table and "| 70.0 % (STD+ADV) |" in table
+    assert findings.heading([]) == ("baseline", "subject")
 
 
 def test_the_table_says_how_many_of_what():
@@ -215,15 +216,15 @@ def test_the_table_has_one_row_per_finding_made_from_its_numbers():
     lines = findings.markdown(made).splitlines()
     assert len(lines) == 2 + len(made) and len({line.count("|") for line in lines}) == 1
     for line, f in zip(lines[2:], made, strict=True):
-        for text in (f.claim.label, f.interval, f.verdict, f.cells()["normal"], f.cells()["adversarial"]):
+        for text in (f.claim.label, f.interval, f.verdict, f.cells(f.names)["baseline"], f.cells(f.names)["subject"]):
             assert f"| {text} |" in line
     assert len(findings.markdown([]).splitlines()) == 2
 
 
 def test_the_sentence_follows_the_numbers():
     said = findings.sentence([finding()])
-    assert "50.0 % → 70.0 % (+20.0 [+10.0, +30.0], as Zhang & Zhu report)" in said
-    assert said != findings.sentence([finding(adversarial=0.71)]) != findings.sentence([finding(low=-0.2, high=0.3)])
+    assert "50.0 % (plain) → 70.0 % (trained) (+20.0 [+10.0, +30.0], as Zhang & Zhu report)" in said
+    assert said != findings.sentence([finding(subject=0.71)]) != findings.sentence([finding(low=-0.2, high=0.3)])
     assert said.count(". ") == 0  # one sentence
     assert said[0].isupper() and said.endswith(".")
     assert "unlike Zhang & Zhu" in findings.sentence([finding(low=-0.2, high=-0.1)])
@@ -240,7 +241,7 @@ def test_the_sentence_counts_how_many_findings_agree():
 
 def test_a_number_that_is_no_share_has_no_percent_sign():
     cells = finding("sparsity", 0, percent=False).cells()
-    assert cells["normal"] == "0.500"
+    assert cells["baseline"] == "0.500 (plain)"
     assert "%" not in cells["difference"]
 
 

@@ -1,6 +1,7 @@
 """Outcomes image by image, and the tables made from them: against plain loops; what the records hold, and under which key."""
 
 import math
+import sys
 from copy import deepcopy
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from atviz.data import Images, kinds
 from atviz.evidence import Store, accuracy, differences, find, likeliest, outcomes, recorded, sweep, table
 from atviz.models import Known
 
+FILE = sys.modules["atviz.evidence.outcomes"]  # the room exports a function of this name
 COLUMNS = ["model", "distortion", "level", "n", "top1", "n_correct", "acc_on_correct", "ci_low", "ci_high"]
 FIXED = {"saturate": [0.5, 1024], "low_pass": [3], "high_pass": [4]}
 DRAWN = {"patch_shuffle": [2, 4], "random_modes": [0.5]}
@@ -220,7 +222,7 @@ class Bar:
 
     def __init__(self, monkeypatch):
         self.made, self.done = [], []
-        monkeypatch.setattr("atviz.evidence.outcomes.progress", self)
+        monkeypatch.setattr(FILE, "progress", self)
 
     def __call__(self, total, desc, *, batches):
         self.made.append((total, desc, batches))

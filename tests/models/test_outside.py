@@ -113,9 +113,10 @@ def test_what_the_card_says():
 
 
 def test_a_network_is_asked_for_its_number_of_logits_and_left_as_it_was(mixed, untouched):
+    x = torch.rand(2, 1, 28, 28)
     with untouched(mixed):
         state = torch.get_rng_state()
-        assert answered(mixed, torch.rand(2, 1, 28, 28)) == 3
+        assert answered(mixed, x) == 3
         assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -125,7 +126,7 @@ def test_a_network_is_asked_for_its_number_of_logits_and_left_as_it_was(mixed, u
         (lambda x: x, r"answers 2 images with values of shape \(2, 3, 4, 4\); it must answer with logits, \(2, number of classes\)"),
         (lambda x: (x.mean((2, 3)),), "answers 2 images with a tuple"),
         (lambda x: x.mean((0, 2, 3))[None], r"values of shape \(1, 3\)"),
-        (lambda x: x @ torch.zeros(9, 9), r"does not take images of \(3, 4, 4\): mat1 and mat2"),
+        (lambda x: x @ torch.zeros(9, 9), r"does not take images of \(3, 4, 4\): .*mat1 and mat2"),
         (lambda x: math.sqrt(-1), r"does not take images of \(3, 4, 4\): math domain error"),
     ],
 )

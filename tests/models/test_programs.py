@@ -102,7 +102,8 @@ def test_a_program_is_used_as_any_network(small, tmp_path, untouched):
     module = models.load(export(small, tmp_path / "net.pt2") + "?mean=0.5&std=0.25").module
     x = torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(module(x), small((x - 0.5) / 0.25), atol=1e-4, rtol=0)
-    with untouched(module), models.evaluating(module.train()):
+    module.train()
+    with untouched(module), models.evaluating(module):
         assert not module.training
     twin = copy.deepcopy(module)
     assert torch.equal(twin.eval()(x), module(x)) and models.fingerprint(twin) == models.fingerprint(module)

@@ -40,7 +40,7 @@ def test_a_name_in_front_names_the_network(folder, monkeypatch):
     assert models.load(f"mine={folder}").name == "mine"
     assert models.load("std=normal", dataset="fashion").name == "std"
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert models.load("~/mine").name == "fgsm-8" and models.load(f" mine = {folder} ").name == "fgsm-8"
+    assert models.load("~/mine").name == "fgsm-8" and models.load(f" a = {folder} ").name == "a"
     assert Reference.of("~/mine").resolved.place == str(folder) and Reference.of("~/mine").is_file
 
 
