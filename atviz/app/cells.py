@@ -51,10 +51,9 @@ def grid(studies: Sequence[Settings], distortions: Sequence[str]) -> list[Cell]:
             digests[settings.dataset] = [images.train.digest, images.test.digest] if settings.recipes else [images.test.digest]
         for model in settings.names:
             depends = settings.described | {"model": model, "distortions": list(distortions), "start": settings.start}
-            depends |= {
-                "images": digests.get(settings.dataset),
-                "loaded": settings.loaded[model].card["sha256"] if model in settings.loaded else "",
-            }
+            asked = settings.loaded[model].card["sha256"] if model in settings.loaded else settings.recipes[model]
+            stop = settings.first(adversarial=True) if asked == "underfit" else ""
+            depends |= {"images": digests.get(settings.dataset), "models": [asked, stop], "baseline": "", "subject": ""}
             place = re.sub(r"[^\w.-]+", "-", Path(settings.dataset.replace(":", "/")).name)
             name = f"{place}-{model}-s{settings.seed}-{files.sha256(depends)[:8]}"
             cells.append(Cell(name, replace(settings), model, tuple(distortions)))

@@ -82,7 +82,7 @@ def images_below(folder: str) -> Iterator[str]:
     Links to folders are followed, but no folder is read twice, and none that ``folder`` itself lies in.
     """
     above = {*Path(os.path.abspath(folder)).parents, *Path(folder).resolve().parents}
-    seen, waiting = {_identity(place) for place in ()}, [folder]
+    seen, waiting = {_identity(place) for place in above}, [folder]
     while waiting:
         here = waiting.pop()
         if (place := _identity(here)) in seen:

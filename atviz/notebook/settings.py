@@ -39,8 +39,9 @@ class Settings(Plan):
     @property
     def described(self) -> dict[str, Any]:
         """The settings with what the profile decided, as JSON."""
-        titles = [reference.title for reference in self.references]
-        return asdict(self) | {"models": titles, "arch": self.scale.arch if self.recipes else "", "weights": self.initial or "none"}
+        decided = {"models": [reference.title for reference in self.references], "arch": self.scale.arch if self.recipes else ""}
+        decided |= {"baseline": self.pair[0], "subject": self.pair[1], "weights": self.initial or "none"}
+        return asdict(self) | decided
 
     @property
     def literals(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_a_notebook_without_one_cell_of_literals_is_refused(tmp_path, write_note
 
 def test_a_run_is_named_by_what_was_chosen():
     plain = pipeline.default_name(Settings())
-    assert plain == pipeline.default_name(Settings(models=("normal", "underfit", "pgd-inf-0.1"))) == "quick-fashion"
+    assert plain == pipeline.default_name(Settings(models=("normal", "underfit", "pgd-inf-0.1"), subject="pgd-inf-0.1")) == "quick-fashion"
     others = [Settings(seed=1), Settings(alpha=0.5), Settings(epochs=3), Settings(models=("normal", "fgsm-0.1"))]
     assert len({pipeline.default_name(other) for other in others}) == 4
     assert all(re.fullmatch(r"quick-fashion-[0-9a-f]{6}", pipeline.default_name(other)) for other in others)

@@ -30,22 +30,23 @@ def saved(content, path):
 
 
 class Hub:
-    """The hub's answers for the files of one repository: HEAD and GET, with the headers that its client reads."""
+    """The hub's answers for the files of a repository: HEAD and GET, with the headers that its client reads."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.name = "me/net"
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
                 outer.asked.append(f"{self.command} {self.path}")
-                owner, _, name = self.path.removeprefix("/me/net/resolve/").partition("/")
-                content = outer.files.get(name) if self.path.startswith("/me/net/") and owner in ("main", "v1", "c" * 40) else None
+                _, _, place = self.path.partition(f"/{outer.name}/resolve/")
+                content = outer.files.get(place.partition("/")[2])
                 self.send_response(200 if content is not None else 404)
-                self.send_header("X-Repo-Commit", "c" * 40)
+                self.send_header("X-Repo-Commit", outer.commit)
                 if content is None:
-                    self.send_header("X-Error-Code", "EntryNotFound" if self.path.startswith("/me/net/") else "RepoNotFound")
+                    self.send_header("X-Error-Code", "EntryNotFound" if place else "RepoNotFound")
                 else:
                     self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
                 self.send_header("Content-Length", str(len(content or b"")))
@@ -62,10 +63,15 @@ class Hub:
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
 
+    @property
+    def commit(self) -> str:
+        """Another one for other files: what is cached of a commit is not asked for again."""
+        return hashlib.sha1(b"".join(self.files.values())).hexdigest()
+
 
 @pytest.fixture
 def repository(monkeypatch, tmp_path):
-    """A repository me/net on loopback, with the config of a small network and no weights yet."""
+    """A repository me/net on this machine, with the config of a small network and no weights yet."""
     hub = Hub()
     url = f"http://127.0.0.1:{hub.server.server_port}"
     constants = huggingface_hub.constants
@@ -102,6 +108,19 @@ def test_the_hub_gives_network_preprocessing_and_classes(repository, network):
     assert any(line == "GET /me/net/resolve/main/model.safetensors" for line in repository.asked)
     models.load("hub:me/net@v1")
     assert any("/resolve/v1/config.json" in line for line in repository.asked)
+
+
+def test_timms_weights_come_from_the_hub_and_are_of_imagenet(repository):
+    repository.name = "timm/test_vit.r160_in1k"
+    with quiet():
+        made = timm.create_model("test_vit").eval()
+    nn.init.normal_(made.head.weight)
+    repository.files = {"model.safetensors": save(made.state_dict())}
+    found = models.load("mine=timm:test_vit.r160_in1k")
+    x = torch.rand(10, 3, 160, 160)
+    torch.testing.assert_close(found.module(x), made((x - 0.5) / 0.5), atol=1e-4, rtol=0)
+    assert (found.name, found.classes, found.shape) == ("mine", models.imagenet_names(), (3, 160, 160))
+    assert (found.card["trained"], found.card["weights"]) == ("normally", "pretrained")
 
 
 def test_the_hubs_pickle_of_tensors_is_read_and_any_other_is_not(repository, network, tmp_path, bomb):

@@ -45,12 +45,12 @@ def same(ours, theirs):
 
 def test_torchvision_gives_the_logits_of_its_own_preprocessing(tmp_path, pictures):
     images, x = pictures
-    network = torchvision.models.mobilenet_v3_small(num_classes=1000).eval()
-    preset = torchvision.models.MobileNet_V3_Small_Weights.IMAGENET1K_V1.transforms(crop_size=64, resize_size=64)
+    network = torchvision.models.shufflenet_v2_x0_5(num_classes=1000).eval()
+    preset = torchvision.models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1.transforms(crop_size=64, resize_size=64)
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    found = models.load(f"torchvision:mobilenet_v3_small?weights={tmp_path}/w.pth", size=64)
+    found = models.load(f"torchvision:shufflenet_v2_x0_5?weights={tmp_path}/w.pth", size=64)
     same(found.module(x), network(torch.stack([preset(image) for image in images])))
-    assert (found.name, found.shape, found.card["size"], found.card["weights"]) == ("mobilenet_v3_small", (3, 64, 64), 224, "w.pth")
+    assert (found.name, found.shape, found.card["size"], found.card["weights"]) == ("shufflenet_v2_x0_5", (3, 64, 64), 224, "w.pth")
 
 
 def test_random_weights_are_the_same_in_each_process_and_leave_the_random_numbers():
@@ -83,8 +83,8 @@ def test_a_file_says_how_many_classes_there_are_and_may_hold_a_normalizer(tmp_pa
 
 @pytest.fixture
 def published(loopback, monkeypatch, tmp_path):
-    """``published(content)``: the best weights of mobilenet_v3_small are this file on loopback; returns their hash."""
-    weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
+    """``published(content)``: the best weights of shufflenet_v2_x0_5 are this file on loopback; returns their hash."""
+    weights = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def publish(content, digest=None):
@@ -103,32 +103,32 @@ def saved(content, path):
 
 
 def test_torchvisions_weights_are_downloaded_and_checked(published, tmp_path, loopback):
-    network = torchvision.models.mobilenet_v3_small().eval()
+    network = torchvision.models.shufflenet_v2_x0_5().eval()
     name = published(saved(network.state_dict(), tmp_path / "w.pth"))
-    found = models.load("torchvision:mobilenet_v3_small")
+    found = models.load("torchvision:shufflenet_v2_x0_5")
     x = torch.rand(2, 3, 64, 64)
-    preset = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
+    preset = torchvision.models.ShuffleNet_V2_X0_5_Weights.DEFAULT.transforms(crop_size=64, resize_size=64)
     same(found.module(x), network(preset(x)))
     assert found.classes == models.imagenet_names() and found.shape == (3, 224, 224)
     assert (found.card["weights"], found.card["trained"]) == ("IMAGENET1K_V1", "normally")
-    models.load("torchvision:mobilenet_v3_small/IMAGENET1K_V1")
+    models.load("torchvision:shufflenet_v2_x0_5/IMAGENET1K_V1")
     assert loopback.asked == [f"/{name}"]  # once
 
 
 def test_a_download_that_fails_says_so(published, tmp_path, loopback):
     name = published(b"hello", digest="0" * 8)
-    refused("torchvision:mobilenet_v3_small", "the weights of torchvision's mobilenet_v3_small arrived damaged: invalid hash", OSError)
+    refused("torchvision:shufflenet_v2_x0_5", "the weights of torchvision's shufflenet_v2_x0_5 arrived damaged: invalid hash", OSError)
     del loopback.files[name]
-    refused("torchvision:mobilenet_v3_small", "the weights of torchvision's mobilenet_v3_small could not be downloaded: .*404", OSError)
+    refused("torchvision:shufflenet_v2_x0_5", "the weights of torchvision's shufflenet_v2_x0_5 could not be downloaded: .*404", OSError)
 
 
 def test_torchvisions_download_runs_no_code(published, tmp_path, bomb):
     published(saved({"a": bomb}, tmp_path / "w.pth"))
-    refused("torchvision:mobilenet_v3_small", "could not be loaded: it holds posix.mkdir, a Python object, which could run code")
+    refused("torchvision:shufflenet_v2_x0_5", "could not be loaded: it holds posix.mkdir, a Python object, which could run code")
     assert not bomb.mark.exists()
 
 
-@pytest.mark.parametrize("library", ["torchvision:mobilenet_v3_small", "timm:test_vit", "robustbench:Wong2020Fast"])
+@pytest.mark.parametrize("library", ["torchvision:shufflenet_v2_x0_5", "timm:test_vit", "robustbench:Wong2020Fast"])
 def test_a_file_for_a_librarys_network_runs_no_code_and_must_fit(tmp_path, bomb, library):
     torch.save({"state_dict": bomb}, tmp_path / "bomb.pth")
     refused(f"{library}?weights={tmp_path}/bomb.pth", "it holds posix.mkdir, a Python object, which could run code")
@@ -206,8 +206,8 @@ def test_a_gray_network_of_timm_needs_a_mean_of_its_own(tmp_path):
     assert found.shape == (1, 160, 160)
 
 
-def test_timm_without_weights_says_what_to_name(monkeypatch):
-    refused("timm:test_vit", "timm has no weights of test_vit; name a file with .weights=FILE, or .weights=none")
+def test_timm_without_weights_says_what_to_name():
+    refused("timm:seresnet18", "timm has no weights of seresnet18; name a file with .weights=FILE, or .weights=none")
 
 
 def test_labels_are_used_where_there_is_one_for_each_class():

@@ -64,7 +64,8 @@ def test_literals_are_what_a_notebook_writes(settings):
 def test_a_run_is_described_with_what_the_profile_decided():
     said = Settings(profile="smoke").described
     assert (said["models"], said["arch"], said["weights"]) == (["normal", "underfit", "pgd-inf-0.1"], "small-w4", "none")
-    assert Settings(profile="smoke", models=("normal", "underfit", "pgd-inf-0.1"), arch="small-w4").described == said
+    assert Settings(profile="smoke", models=("normal", "underfit", "pgd-inf-0.1"), subject="pgd-inf-0.1", arch="small-w4").described == said
+    assert (said["baseline"], said["subject"]) == ("normal", "pgd-inf-0.1")
     zoo = Settings(profile="zoo").described
     assert (len(zoo["models"]), zoo["arch"]) == (12, "small")
 

@@ -18,7 +18,7 @@ MODELS = ("normal", "underfit", "pgd-inf-0.1", "spatial")
 
 @pytest.fixture(scope="module")
 def study(study_of):
-    return study_of(models=MODELS)
+    return study_of(models=MODELS, subject="pgd-inf-0.1")
 
 
 @pytest.fixture(scope="module")

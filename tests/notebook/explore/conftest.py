@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def opened_study(opened):
-    return opened(test_limit=120, models=["normal", "underfit", "pgd-inf-0.1", "spatial"])
+    return opened(test_limit=120, models=["normal", "underfit", "pgd-inf-0.1", "spatial"], subject="pgd-inf-0.1")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ def test_code_draws_the_same_figure(study, page):
 def test_code_says_only_what_is_not_the_default(page):
     lines = explore.code(State(image="7"), page.settings).splitlines()
     assert lines[-2:] == [
-        'study, page = open_study("11_explore", {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1", "spatial"], "test_limit": 120})',
+        'study, page = open_study("11_explore", {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1", "spatial"], "test_limit": 120, '
+        '"subject": "pgd-inf-0.1"})',
         "figure(study, State(image='7'))",
     ]
 

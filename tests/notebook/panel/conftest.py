@@ -29,7 +29,7 @@ SECOND = 1000  # milliseconds
 
 @pytest.fixture(scope="session")
 def opened_study(opened):
-    return opened(test_limit=60, models=list(MODELS))
+    return opened(test_limit=60, models=list(MODELS), subject="pgd-inf-0.1")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chro
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the notebook was opened in no browser")
 
 KEPT = Path(__file__).parents[3] / "results" / "browser"
-SETTINGS = {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1"], "test_limit": 60}
+SETTINGS = {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1"], "subject": "pgd-inf-0.1", "test_limit": 60}
 VALUES = {**SETTINGS, "saturation": 2.0, "levels": [2.0, 1024.0]}  # of the notebook's parameters
 THREE = "models=normal,underfit,pgd-inf-0.1"
 TOKEN = "a-token-of-the-tests"
