@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data import CATEGORIES, Images
+from ..data import CATEGORIES, AnyImages, as_images
 from ..models import Known, check_fits, known_of
 from .intervals import wilson
 from .outcomes import likeliest
 from .records import Store
+from .wanted import AnyModel, as_module
 
 
-def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Tensor, store: Store | None = None) -> dict[str, float]:
+def cue_conflict(model: AnyModel, images: AnyImages, *, shape: Tensor, texture: Tensor, store: Store | None = None) -> dict[str, float]:
     """What decides when shape and texture disagree (Geirhos et al. 2019).
 
     Args:
@@ -40,9 +41,10 @@ def cue_conflict(model: nn.Module, images: Images, *, shape: Tensor, texture: Te
 
 
 def decisions(
-    model: nn.Module, images: Images, *, shape: Tensor, texture: Tensor, store: Store | None = None
+    model: AnyModel, images: AnyImages, *, shape: Tensor, texture: Tensor, store: Store | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the images whose shape and texture differ are decided by shape, and which by texture: two (n,) bool. See `cue_conflict`."""
+    model, images = as_module(model), as_images(images)
     if not len(images) == len(shape) == len(texture):
         raise ValueError(
             f"{len(images)} images have {len(shape)} shape and {len(texture)} texture labels; there must be one of each for each image"

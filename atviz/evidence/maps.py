@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import saliency
-from ..data import Images
+from ..data import AnyImages, Images, as_images
 from ..models import check_fits, device_of, fingerprint
 from .instruments import MAPS, named
 from .intervals import mean_interval
 from .material import Distortion
 from .records import Store, cell, described
 from .sanity import Method, asked
+from .wanted import AnyModel, AnyModels, as_module, as_modules
 
 COPIES = 50  # noisy copies of SmoothGrad
 BATCH = 100  # images
@@ -52,18 +53,19 @@ def map_numbers(maps: Tensor, **given: Tensor) -> dict[str, Tensor]:
 
 
 def saliency_scores(
-    model: nn.Module, images: Images, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
+    model: AnyModel, images: AnyImages, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
 ) -> dict[str, np.ndarray]:
     """Numbers of each image's map for its true class: number → (n,).
 
     ``edges_object`` is `saliency.edge_agreement` without the blank ground. ``bands`` (`saliency.band_shares` in `saliency.octaves`) is
     (n, number of bands). ``method`` is as in `method_of`.
     """
-    check_fits(model, images)
+    net, held = as_module(model), as_images(images)
+    check_fits(net, held)
 
     def run() -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
-        for (x, _), maps in zip(images.batches(BATCH, device=device_of(model)), maps_of(model, images, method, copies), strict=True):
+        for (x, _), maps in zip(held.batches(BATCH, device=device_of(net)), maps_of(net, held, method, copies), strict=True):
             numbers = map_numbers(maps, x=x) | {
                 "edges_object": saliency.edge_agreement(maps, x, blank=False),
                 "bands": saliency.band_shares(maps, saliency.octaves(min(x.shape[-2:]))),
@@ -73,7 +75,7 @@ def saliency_scores(
         return found
 
     numbers = sorted({row.number for row in named(MAPS).values() if "mask" not in row.needs})
-    key = {"measure": "saliency", **_described(method, copies), "numbers": numbers, "model": fingerprint(model), "images": images.digest}
+    key = {"measure": "saliency", **_described(method, copies), "numbers": numbers, "model": fingerprint(net), "images": held.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 
@@ -102,50 +104,52 @@ def _described(method: str, copies: int) -> dict[str, Any]:
 
 
 def stability(
-    model: nn.Module, images: Images, distort: Distortion, *, method: str = "Grad", copies: int = COPIES, store: Store | None = None
+    model: AnyModel, images: AnyImages, distort: Distortion, *, method: str = "Grad", copies: int = COPIES, store: Store | None = None
 ) -> dict[str, np.ndarray]:
     """`saliency.similarity` of each image's map to that of the same image distorted: ``rank`` and ``ssim``, (n,) each.
 
     Both maps are of the true class. The distorted image is clipped to [0, 1]. Kept where `records.described` knows ``distort``.
     By Grad unless another method is named: SmoothGrad's noise is drawn for each image, so that the two maps would differ by it, too.
     """
-    check_fits(model, images)
+    net, held = as_module(model), as_images(images)
+    check_fits(net, held)
     ask = method_of(method, copies)
 
     def run() -> dict[str, list[float]]:
         found: dict[str, list[float]] = {"rank": [], "ssim": []}
-        for x, y in images.batches(BATCH, device=device_of(model)):
-            alike = saliency.similarity(ask(model, x, y), ask(model, distort(x).clamp(0, 1), y))
+        for x, y in held.batches(BATCH, device=device_of(net)):
+            alike = saliency.similarity(ask(net, x, y), ask(net, distort(x).clamp(0, 1), y))
             for name, values in alike.items():
                 found[name] += values.tolist()
         return found
 
     known = described(distort)
-    key = {"measure": "stability", **_described(method, copies), "model": fingerprint(model), "images": images.digest, "distort": known}
+    key = {"measure": "stability", **_described(method, copies), "model": fingerprint(net), "images": held.digest, "distort": known}
     return {name: np.array(values) for name, values in cell(store if known else None, key, run).items()}
 
 
 def similarities(
-    models: Mapping[str, nn.Module], images: Images, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
+    models: AnyModels, images: AnyImages, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
 ) -> dict[str, np.ndarray]:
     """How alike the maps of every two models are, image by image: ``rank`` and ``ssim``, (n, models, models) each, in the order of ``models``.
 
     `saliency.similarity` of their maps of the true class: 1 on the diagonal, symmetric; a distance is 1 minus it. Zhang & Zhu (2019)
     speak of an average distance between saliency maps and define none; the mean over images is one.
     """
-    for model in models.values():
-        check_fits(model, images)
+    nets, held = as_modules(models), as_images(images)
+    for net in nets.values():
+        check_fits(net, held)
 
     def run() -> dict[str, list[Any]]:
-        found = {name: np.broadcast_to(np.eye(len(models)), (len(images), len(models), len(models))).copy() for name in ("rank", "ssim")}
-        maps = [torch.cat([part.cpu() for part in maps_of(model, images, method, copies)]) for model in models.values()]
+        found = {name: np.broadcast_to(np.eye(len(nets)), (len(held), len(nets), len(nets))).copy() for name in ("rank", "ssim")}
+        maps = [torch.cat([part.cpu() for part in maps_of(net, held, method, copies)]) for net in nets.values()]
         for i, j in combinations(range(len(maps)), 2):
             for name, values in saliency.similarity(maps[i], maps[j]).items():
                 found[name][:, i, j] = found[name][:, j, i] = values.numpy()
         return {name: values.round(6).tolist() for name, values in found.items()}
 
-    marks = [fingerprint(m) for m in models.values()]
-    key = {"measure": "similarities", **_described(method, copies), "models": marks, "images": images.digest}
+    marks = [fingerprint(m) for m in nets.values()]
+    key = {"measure": "similarities", **_described(method, copies), "models": marks, "images": held.digest}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 

@@ -25,6 +25,7 @@ MEMBERS = re.compile(
     r"|data/(?:weights|constants)/(?:weight_\d+|tensor_\d+|model\.pt|model_(?:weights|constants)_config\.json)"
 )
 IGNORED = re.compile(r"extra/.*|\.data/serialization_id|.*/")  # of no use to a network
+GRAPH = "models/model.json"
 OLD = "serialized_exported_program.json"  # in an archive that torch wrote before 2.7
 PLAIN = re.compile(r"[\w.@+-]*")  # names of tensors and parameters
 QUOTED = re.compile(r"[^\"'\\\x00-\x1f]*")  # an argument of an operation, such as bicubic
@@ -83,6 +84,8 @@ def checked(path: Path) -> io.BytesIO:
                     f"{path} was written by a torch before 2.7; load it there, export the network again and save it with this one"
                 )
             inner = [name.removeprefix(f"{root}/") for name in names]
+            if GRAPH not in inner:
+                raise ValueError(f"{path} is no program of torch.export (it holds no {GRAPH}); torch.export.save writes one")
             for name in inner:
                 if inner.count(name) > 1 or not (MEMBERS.fullmatch(name) or IGNORED.fullmatch(name)):
                     raise ValueError(f"{path} holds {name[:80]!r}, which is more than tensors and a graph; export the network without it")

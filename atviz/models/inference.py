@@ -20,6 +20,9 @@ def fingerprint(model: nn.Module) -> str:
         if isinstance(identity := getattr(module, "identity", None), str):
             sha.update(identity.encode())
     for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):  # a module's own further state
+            sha.update(f"{name}{tensor!r}".encode())
+            continue
         sha.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return sha.hexdigest()

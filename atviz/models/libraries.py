@@ -56,7 +56,7 @@ def torchvision(place: str, options: Options, dataset: str) -> Found:
     else:
         own.fill(options.weights, name, lambda num_classes=1000, **_: get_model(name, weights=None, num_classes=num_classes))
         if hasattr(own.module, "transform_input"):
-            own.module.transform_input = True  # type: ignore[assignment]  # as with all of its weights
+            own.module.transform_input = True  # as with all of its weights
     release = f"torchvision {version('torchvision').partition('+')[0]}"
     card = own.said | {"library": release, "architecture": name, "license": "BSD-3-Clause (code); the weights' own"}
     side = preset.crop_size[0] if isinstance(preset.crop_size, list | tuple) else preset.crop_size
@@ -132,7 +132,7 @@ def _labels(names: Any, count: int) -> list[str]:
 class Own:
     """A network of a library, and what its weights say: of the library's own, or of a file."""
 
-    module: nn.Module = field(default_factory=nn.Identity)
+    module: Any = field(default_factory=nn.Identity)
     mean: list[float] | None = None
     std: list[float] | None = None
     channels: int | None = None

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .architectures import build, parse
 from .archives import checked
 from .classes import imagenet_names
+from .inference import memory_format
 from .outside import IMAGENET, Found, Options
 from .weights import file_digest, first_convolution, last_layer, load_into, read_network, tensors_only
 
@@ -52,7 +53,8 @@ def own_architecture(arch: str, path: Path, options: Options) -> Found:
     card = {"library": path.name, "architecture": arch, "license": "not stated", "weights": path.name, "weights_sha256": file_digest(path),
             "normalized": "by the reference" if options.mean else normalized}  # fmt: skip
     known = imagenet_names() if classes == 1000 else []
-    return Found(model.network.to(memory_format=torch.channels_last), f"{arch}", mean, std, 32 if small else 224, channels, known, card)
+    network = model.network.to(memory_format=memory_format(model.network, torch.device("cpu")))
+    return Found(network, f"{arch}", mean, std, 32 if small else 224, channels, known, card)
 
 
 class Program(nn.Module):
@@ -139,7 +141,8 @@ def located(place: str) -> str:
 def python(place: str, options: Options, dataset: str) -> Found:
     """``module:function`` or ``FILE.py:function``: calls the function, without arguments, for a module from pixels in [0, 1] to logits.
 
-    A file in a package is imported as a part of it. The fingerprint covers this file and the weights, but not what the file imports.
+    A file in a package is imported as a part of it. The network comes to the CPU, in single precision where it has half. The fingerprint
+    covers this file and the weights, but not what the file imports.
 
     Raises:
         FileNotFoundError, ImportError: no such file or module.
@@ -163,6 +166,8 @@ def python(place: str, options: Options, dataset: str) -> Found:
     if not isinstance(module, nn.Module):
         what = f"the class {module.__name__}" if isinstance(module, type) else f"a value of type {type(module).__name__}"
         raise ValueError(f"python:{place} returned {what}; it must return a torch.nn.Module that is ready to use")
+    halves = any(parameter.dtype in (torch.float16, torch.bfloat16) for parameter in module.parameters())
+    module = module.cpu().float() if halves else module.cpu()
     file = Path(getattr(source, "__file__", None) or "")
     digest = file_digest(file) if file.is_file() else ""
     card = {"library": f"{Path(where).name}:{function}", "architecture": type(module).__name__, "license": "the caller's own",

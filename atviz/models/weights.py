@@ -153,13 +153,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             with tensors_only():
                 state = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(state, Mapping):
                 raise TypeError(f"it is a {type(state).__name__}")
-            state = next((state[key] for key in WRAPPED if _tensors(state.get(key))), state)
+            state = next((held for key in WRAPPED if _tensors(held := state.get(key))), state)
         tensors = {re.sub(r"^(?:module\.|_orig_mod\.)+", "", str(name)): tensor for name, tensor in state.items()}
         other = next((name for name, tensor in tensors.items() if not isinstance(tensor, Tensor)), None)
         if other is not None:
@@ -212,4 +212,6 @@ def last_layer(state: Mapping[str, Tensor]) -> str | None:
     """
     found = [name for name, tensor in state.items() if name.endswith("weight") and (tensor.ndim == 2 or tensor.shape[2:] == (1, 1))]
     linear = [name for name in found if state[name].ndim == 2 and f"{name.removesuffix('weight')}bias" in state]
-    return "fc.weight" if "fc.weight" in linear else (linear or found or [None])[-1]
+    if "fc.weight" in linear or not found:
+        return "fc.weight" if found else None
+    return (linear or found)[-1]

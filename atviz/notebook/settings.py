@@ -39,7 +39,10 @@ class Settings(Plan):
     @property
     def described(self) -> dict[str, Any]:
         """The settings with what the profile decided, as JSON."""
-        decided = {"models": [reference.title for reference in self.references], "arch": self.scale.arch if self.recipes else ""}
+        decided: dict[str, Any] = {
+            "models": [reference.title for reference in self.references],
+            "arch": self.scale.arch if self.recipes else "",
+        }
         decided |= {"baseline": self.pair[0], "subject": self.pair[1], "weights": self.initial or "none"}
         return asdict(self) | decided
 

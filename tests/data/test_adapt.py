@@ -180,6 +180,9 @@ def test_a_sampler_of_ones_own_is_followed():
     for sampler in (WeightedRandomSampler([1.0] * 23, 40), RandomSampler(Pairs(), replacement=True, num_samples=40)):
         assert len(as_images(DataLoader(Pairs(), sampler=sampler))) == 40
     assert len(as_images(DataLoader(Pairs(), sampler=RandomSampler(Pairs(), num_samples=5)))) == 5
+    pairs = Pairs()
+    as_images(DataLoader(pairs, sampler=RandomSampler(pairs, replacement=True)))
+    assert len(pairs.reads) == 23 > len(set(pairs.reads))  # some images several times, as the sampler draws them
 
 
 class Stream(IterableDataset):

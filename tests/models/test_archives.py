@@ -208,9 +208,11 @@ def test_an_archive_of_an_older_torch_is_refused_with_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, world", b"PK\5\6" + b"\0" * 18], ids=["empty", "text", "an empty archive"])
-def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
+def test_a_file_that_is_no_program_is_refused(tmp_path, content):
     (tmp_path / "x.pt2").write_bytes(content)
-    refused(tmp_path / "x.pt2", "x.pt2 (is no program of torch.export|could not be loaded as a program of torch.export)")
+    refused(tmp_path / "x.pt2", "x.pt2 is no program of torch.export .*; torch.export.save writes one")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "y.pt2")
+    refused(tmp_path / "y.pt2", "y.pt2 is no program of torch.export .it holds no models/model.json")
 
 
 def test_a_damaged_archive_is_refused(_exported, tmp_path):

@@ -12,6 +12,29 @@ def image(*shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
+class Stated(nn.Linear):
+    """A layer with further state, as quantized layers have it."""
+
+    scale = 1.0
+
+    def get_extra_state(self):
+        return {"scale": self.scale}
+
+    def set_extra_state(self, state):
+        self.scale = state["scale"]
+
+
+def test_a_fingerprint_counts_what_is_no_tensor_and_what_tells_apart_the_same_weights():
+    a, b = Stated(2, 2), Stated(2, 2)
+    b.load_state_dict(a.state_dict())
+    assert models.fingerprint(a) == models.fingerprint(b)
+    b.scale = 2.0
+    assert models.fingerprint(a) != models.fingerprint(b)
+    before = models.fingerprint(a)
+    a.identity = "other code"
+    assert models.fingerprint(a) != before
+
+
 def test_fingerprint_is_of_the_values():
     torch.manual_seed(3)
     one = models.build("small-w4", num_classes=5)

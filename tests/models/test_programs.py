@@ -207,6 +207,11 @@ def test_a_function_of_a_file_makes_the_network(code):
     assert torch.equal(copy.deepcopy(found.module)(x), found.module(x))
 
 
+def test_half_precision_code_becomes_single(code):
+    path = code(NET + "\n    def half():\n        return Net().half()\n")
+    assert models.load(f"python:{path}:half").module(torch.rand(2, 3, 8, 8)).dtype == torch.float32
+
+
 def test_a_function_of_a_module_in_the_working_directory_makes_the_network(code, monkeypatch, tmp_path):
     code(NET, "my_nets/__init__.py")
     code("from . import make as inner\n\ndef make():\n    return inner()\n", "my_nets/deep.py")
