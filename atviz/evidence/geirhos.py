@@ -35,21 +35,28 @@ def of_imagenet(references: Sequence[str]) -> list[Network]:
     return found
 
 
-def photographs(networks: Sequence[Network], folder: str = "", *, store: Store | None = None) -> pd.DataFrame:
+def photographs(networks: Sequence[Network], folder: str = "", *, store: Store | None = None) -> tuple[pd.DataFrame, str]:
     """What decides when shape and texture of a photograph disagree: four rows for each network, which must know ImageNet's classes.
 
-    ``folder`` holds the stimuli (`data.load_stimuli`); "": the published ones, which are downloaded where they are missing.
+    ``folder`` holds the stimuli (`data.load_stimuli`); "": the published ones, which are downloaded where they are missing. The second value
+    says why there are no rows: no networks, or a download that failed; else it is "".
 
     Columns: ``model``, ``measure`` (``shape``, ``texture``, ``neither``: shares of the images; ``shape bias``: shape / (shape + texture)),
     ``value``, ``ci_low``, ``ci_high`` (95 %, Wilson), ``n`` (images behind the share), ``side`` (of the images as the network sees them,
     in pixels).
 
     Raises:
-        FileNotFoundError, ValueError: as `load_stimuli`. OSError: as `data.fetch_stimuli`.
+        FileNotFoundError, ValueError: as `load_stimuli`.
 
     Source: Geirhos et al. 2019.
     """
-    place = folder or fetch_stimuli()
+    nothing = pd.DataFrame(columns=["model", "measure", "value", "ci_low", "ci_high", "n", "side"])
+    if not networks:
+        return nothing, "None of the networks knows ImageNet's classes, which the categories of these images are made of."
+    try:
+        place = folder or fetch_stimuli()
+    except OSError as error:
+        return nothing, f"{str(error)[0].upper()}{str(error)[1:]}."
     rows: list[dict[str, Any]] = []
     loaded: dict[int, Any] = {}
     for network in networks:
@@ -63,4 +70,4 @@ def photographs(networks: Sequence[Network], folder: str = "", *, store: Store |
         shares = [(name, found[name], n, wilson(round(n * found[name]), n)) for name in DECISIONS]
         for name, value, of, (low, high) in [*shares, ("shape bias", found["shape_bias"], decided, (found["ci_low"], found["ci_high"]))]:
             rows.append({"model": network.name, "measure": name, "value": value, "ci_low": low, "ci_high": high, "n": of, "side": side})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), ""

@@ -64,7 +64,9 @@ def test_networks_of_imagenet_are_found_among_the_references(code):
 
 def test_what_decides_is_told_of_each_network_with_all_three_shares(code, stimuli):
     known = of_imagenet([f"shape={code}:by_shape?size=8", f"texture={code}:by_texture?size=8"])
-    rows = photographs(known, stimuli).set_index(["model", "measure"])
+    rows, why = photographs(known, stimuli)
+    rows = rows.set_index(["model", "measure"])
+    assert why == ""
     assert rows.value.to_dict() == {
         ("shape", "shape"): 1, ("shape", "texture"): 0, ("shape", "neither"): 0, ("shape", "shape bias"): 1,
         ("texture", "shape"): 0, ("texture", "texture"): 1, ("texture", "neither"): 0, ("texture", "shape bias"): 0,
@@ -75,8 +77,12 @@ def test_what_decides_is_told_of_each_network_with_all_three_shares(code, stimul
 
 def test_published_images_that_cannot_be_fetched_are_said_so(code, monkeypatch):
     def refuse(*_):
-        raise OSError("could not be fetched")
+        raise OSError("the images could not be fetched; put them into a folder")
 
     monkeypatch.setattr("atviz.evidence.geirhos.fetch_stimuli", refuse)
-    with pytest.raises(OSError, match="could not be fetched"):
-        photographs(of_imagenet([f"{code}:by_shape?size=8"]))
+    rows, why = photographs(of_imagenet([f"{code}:by_shape?size=8"]))
+    assert rows.empty and why == "The images could not be fetched; put them into a folder."
+    rows, why = photographs([])
+    assert rows.empty and why.startswith("None of the networks knows ImageNet's classes")
+    with pytest.raises(FileNotFoundError, match="has no folder airplane"):
+        photographs(of_imagenet([f"{code}:by_shape?size=8"]), "nowhere")
