@@ -11,6 +11,9 @@ from typing import Any
 from ..evidence import Finding
 from ..evidence.findings import heading
 
+# of a page: of networks that the papers do not compare, and of those that they do
+QUESTIONS = ("What do these networks look at?", "What does an adversarially trained network look at?")
+
 
 def write_report(folder: Path) -> Path:
     """Write ``index.html`` of a run's folder from the files that lie in it; FileNotFoundError where there is no run."""
@@ -32,6 +35,7 @@ def write_report(folder: Path) -> Path:
         failed=failed,
         notes=run.get("notes", []),
         heading=columns,
+        question=QUESTIONS[any(row["comparable"] and tuple(row["names"]) == columns for row in rows) or not rows],
         train_error=stages.get("train", {}).get("error", ""),
         findings=[f for f in found if not f["images"]],
         others=[f for f in found if f["images"]],
