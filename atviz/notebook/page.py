@@ -55,8 +55,10 @@ class Page:
         return Image(png, width=round(figure.get_figwidth() * 100), alt=caption)
 
     def table(self, rows: pd.DataFrame | Sequence[dict[str, Any]], name: str, *, show: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Write rows as CSV to ``out`` and return them, or ``show`` in their place, for the notebook."""
+        """Write rows as CSV to ``out``, unless there are none, and return them, or ``show`` in their place, for the notebook."""
         frame = pd.DataFrame(rows)
+        if not len(frame.columns):
+            return frame if show is None else show
         self._write("tables", f"{name}.csv", frame.to_csv(index=False).encode())
         return frame if show is None else show
 

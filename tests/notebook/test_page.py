@@ -35,6 +35,10 @@ def test_a_table_keeps_all_rows_and_shows_what_it_is_given(tmp_path):
     assert pd.read_csv(tmp_path / "tables" / "demo_numbers.csv").equals(rows)
 
 
+def test_a_table_of_nothing_is_not_written(tmp_path):
+    assert Page("demo", out=str(tmp_path)).table([], "numbers").empty and not list(tmp_path.rglob("*.csv"))
+
+
 def test_a_drawing_is_drawn_by_the_figure_that_it_names():
     page = Page("demo")
     drawing = Drawing("image_grid", {"rows": [("one", torch.zeros(1, 1, 4, 4))], "columns": ["here"]}, "grid", "A grid.")

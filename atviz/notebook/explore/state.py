@@ -46,7 +46,7 @@ class State:
     """
 
     image: str = "0"  # the number of a test image, or what `keep_upload` calls an uploaded image
-    models: tuple[str, ...] = ()  # two or three; empty: baseline and subject of the study
+    models: tuple[str, ...] = ()  # one to three; empty: baseline and subject of the study
     levels: Mapping[str, float] | tuple[tuple[str, float], ...] = ()  # afterwards pairs; levels that change nothing are left out
     style: str = "drawn"  # of stylized images: the number of a style, or "drawn": the style that a sweep draws for this image
     redraw: int = 0  # counts how often random distortions were drawn anew
@@ -73,8 +73,8 @@ class State:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be between {least} and {most:g}")
-        if len(self.models) > 3 or len(self.models) == 1 or len(set(self.models)) < len(self.models):
-            raise ValueError(f"models is {', '.join(self.models)}; there must be two or three different ones, or none for the main two")
+        if len(self.models) > 3 or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models is {', '.join(self.models)}; there must be at most three different ones, or none for the main two")
         if not (self.style == "drawn" or self.style.isdecimal()):
             raise ValueError(f"style is {self.style!r}; it must be the number of a style, or 'drawn'")
         if not (self.image.isdecimal() or UPLOAD.fullmatch(self.image)):

@@ -76,7 +76,7 @@ class Explorer(Still):
             "style": _dropdown("style", painted), "method": _dropdown("saliency", list(explore.MAPS)), "scale": _dropdown("scale", scales),
         }  # fmt: skip
         names = list(self.study.networks)
-        self._models = [_dropdown(f"network {i + 1}", [*names, *(["–"] if i == 2 else [])]) for i in range(3)]
+        self._models = [_dropdown(f"network {i + 1}", [*names, *(["–"] if i else [])]) for i in range(3 if names[1:] else 1)]
         self._number = w.BoundedIntText(0, 0, len(self.study.images) - 1, description="test image", layout={"width": "170px"})
         self._upload = w.FileUpload(accept="image/*", multiple=False, description="your own")
         self._thumbs = Thumbnails(self.study, lambda image: self._go(replace(self.state, image=image)), [self._number, self._upload])
@@ -116,7 +116,7 @@ class Explorer(Still):
         self._held = True
         try:
             names = explore.check(self.study, state)
-            for field, name in zip(self._models, [*names, "–"][:3], strict=False):
+            for field, name in zip(self._models, [*names, "–", "–"][:3], strict=False):
                 field.value = name
             if state.image.isdecimal():
                 self._number.value = int(state.image)

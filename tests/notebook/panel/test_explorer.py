@@ -74,7 +74,7 @@ def test_the_scale_can_be_shared(explorer, study):
 
 def test_the_same_network_twice_is_refused_and_taken_back(explorer):
     explorer._models[1].value = "normal"
-    assert "two or three different ones" in explorer._notice.value
+    assert "at most three different ones" in explorer._notice.value
     assert explorer._models[1].value == "underfit"
     assert explorer.state.models == MODELS
     explorer._models[2].value = "–"
@@ -249,3 +249,10 @@ def test_a_figure_that_cannot_be_kept_is_still_offered(explorer, tmp_path):
     explorer._saved()
     assert "not in results/explore" in explorer._files.value
     assert "data:image/svg+xml;base64," in explorer._files.value
+
+
+def test_one_network_alone_is_explored(study, page):
+    alone = study.only(["normal"])
+    found = panel.show(alone, page, State())
+    assert list(found.cards.columns) == ["normal"] and len(found._models) == 1
+    assert found._read().models == ("normal",)
