@@ -200,7 +200,8 @@ def test_findings_of_maps_are_of_smooth_grad_and_of_grad(study):
         assert blank.kind == "instead"
     assert rivals(found["coarse"])["untrained"].kind == "alone"
     flat = replace(study, networks=Networks.of([Network(n, nn.Flatten(), [], None) for n in "ab"], baseline="a", subject="b"))
-    assert _untrained(flat, row := named(MAPS)["sparsity"], next(iter(row.claims.values()))).note == "Flatten has no layers to draw anew"
+    row = named(MAPS)["sparsity"]
+    assert _untrained(flat, row, next(iter(row.claims.values()))).note == "Flatten has no layers to draw anew"
     assert rivals(found["sparsity"])["methods"].of == len(by_method(study, "sparsity")) > 5
 
 
