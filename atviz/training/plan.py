@@ -185,7 +185,7 @@ class Plan:
         The preset ``code`` keeps its own epochs, batch size and attack steps, and ``itazuri`` at full scale its epochs, unless the plan
         states epochs or train_steps. For other epochs the learning rate falls after the same shares of them.
         """
-        recipe = recipes.get(self.recipes[name], preset=self.preset, image_size=side)
+        recipe = recipes.get(self.recipes.get(name, name), preset=self.preset, image_size=side)
         if self.initial and self.preset == "paper":
             recipe = recipes.fine_tuned(recipe)
         as_authors = self.preset == "code" or (self.profile == "full" and (self.initial is not None or self.preset == "itazuri"))

@@ -88,14 +88,18 @@ class Trainer:
         """The recipe of a network. That of ``underfit`` stops at the accuracy of the first adversarially trained network, which is trained
         where it is missing."""
         train = self.plan.images.train
-        stop_at = self.obtain(self.plan.first(adversarial=True)).card["metrics"]["clean"] if self.plan.recipes[name] == "underfit" else None
+        stop_at = (
+            self.obtain(self.plan.first(adversarial=True)).card["metrics"]["clean"]
+            if self.plan.recipes.get(name, name) == "underfit"
+            else None
+        )
         return self.plan.recipe(name, side=train.shape[-1], count=len(train), stop_at=stop_at)
 
     def folder(self, name: str) -> Path:
         """Where the checkpoint of a network lies. Outside the zoo its name holds a hash of all that the training depends on."""
         plan = self.plan
         if plan.profile == "zoo":
-            return checkpoints.zoo(plan.dataset)[plan.recipes[name]]
+            return checkpoints.zoo(plan.dataset)[plan.recipes.get(name, name)]
         key = {
             "recipe": loop.describe(self.recipe(name)), "arch": plan.scale.arch, "seed": plan.seed,
             "train": plan.images.train.digest, "test": plan.images.test.digest,
@@ -104,7 +108,7 @@ class Trainer:
             key["weights"] = plan.start["sha256"][:8]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
         dataset = re.sub(r"[^\w.-]+", "-", plan.images.test.name)
-        return home() / "checkpoints" / "local" / f"{dataset}-{plan.scale.arch}-{plan.recipes[name]}-s{plan.seed}-{digest}"
+        return home() / "checkpoints" / "local" / f"{dataset}-{plan.scale.arch}-{plan.recipes.get(name, name)}-s{plan.seed}-{digest}"
 
     def _train(self, folder: Path, recipe: Recipe) -> None:
         plan, images, test = self.plan, self.plan.images.train, self.plan.images.test
