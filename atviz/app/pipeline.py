@@ -25,7 +25,6 @@ from .execution import execute, refreshed
 from .local import Local
 
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
-GOOD = ("done", "left out")  # of a stage
 LONG = ("00", "01", "09", "10")  # notebooks that start first: one that trains or attacks should not be left alone at the end
 
 
@@ -117,7 +116,7 @@ def run(
         ValueError, FileNotFoundError: before anything is done, an unknown parameter, a value of the wrong type, a folder that holds a
             run of other settings or values, or styles that cannot be read.
     """
-    from .report import write_report
+    from .report import GOOD, write_report
 
     chosen, given = list(chosen) or notebooks(), given or {}
     check_parameters(given, chosen)

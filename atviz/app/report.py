@@ -11,6 +11,7 @@ from typing import Any
 from ..evidence import Finding
 from ..evidence.findings import heading
 
+GOOD = ("done", "left out")  # of a stage
 # of a page: of networks that the papers do not compare, and of those that they do
 QUESTIONS = ("What do these networks look at?", "What does an adversarially trained network look at?")
 
@@ -22,7 +23,7 @@ def write_report(folder: Path) -> Path:
     run = json.loads((folder / "run.json").read_text())
     stages = run["stages"]
     sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
-    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in ("done", "left out")]
+    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in GOOD]
     rows = [row for name in run["order"] for row in read_findings(folder, name)]
     columns = heading(Finding.of(row) for row in rows if not row["images"])
     found = once(cells(row, columns) for row in rows)

@@ -2,7 +2,7 @@
 
 from . import checkpoints
 from .architectures import ARCHITECTURES, AlexNet, Normalize, ResNet, Standardize, build, parse
-from .classes import Restrict, fitted, imagenet_names, read_mapping, unrestricted
+from .classes import Restrict, fitted, imagenet_names, read_mapping
 from .fits import Known, check_fits, known_of
 from .inference import (
     bf16_is_faster,
@@ -25,5 +25,5 @@ __all__ = [
     "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "Reference", "ResNet", "Restrict", "Standardize",
     "bf16_is_faster", "build", "check_fits", "check_images", "check_names", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast",
     "fingerprint", "fitted", "folded", "halve", "has_small_stem", "imagenet_names", "known_of", "load", "memory_format", "origin", "parse",
-    "predict", "randomized", "read_mapping", "read_state", "split", "unrestricted",
+    "predict", "randomized", "read_mapping", "read_state", "split",
 ]  # fmt: skip

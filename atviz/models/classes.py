@@ -131,13 +131,13 @@ def fitted(network: Network, images: Images, mapping: Mapping[str, Sequence[str]
         count = answered(network.module, torch.zeros(1, *images.shape))
         known, said = _assumed(count, wanted, mapping)
     if known == wanted and not mapping:
-        return _changed(network, network.module, images, said, known)
+        return _changed(network, network.module, images, said)
     groups = _groups(network.name, known, images, mapping)
     how = (
         f"judged on {len(wanted)} of its {len(known)} classes" if len(wanted) < len(known) else "its classes are put into the images' order"
     )
     note = f"{how}{' (by the given table)' if mapping else ''}: logits of other classes are left out" if len(wanted) < len(known) else how
-    return _changed(network, Restrict(network.module, groups), images, f"{said}{'; ' * bool(said)}{note}", known)
+    return _changed(network, Restrict(network.module, groups), images, f"{said}{'; ' * bool(said)}{note}")
 
 
 def _assumed(count: int, wanted: list[str], mapping: Mapping[str, Sequence[str]] | None) -> tuple[list[str], str]:
@@ -200,11 +200,5 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + ", …" * (len(names) > 5)
 
 
-def _changed(network: Network, module: nn.Module, images: Images, note: str, known: Sequence[str]) -> Network:
-    card = network.card | {"fitted": note, "of_imagenet": list(known) == imagenet_names()}
-    return replace(network, module=module.eval(), classes=list(images.classes), card=card)
-
-
-def unrestricted(module: nn.Module) -> nn.Module:
-    """The network with all of its classes."""
-    return module.network if isinstance(module, Restrict) else module
+def _changed(network: Network, module: nn.Module, images: Images, note: str) -> Network:
+    return replace(network, module=module.eval(), classes=list(images.classes), card=network.card | {"fitted": note})
