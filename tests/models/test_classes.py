@@ -91,7 +91,7 @@ def test_a_synonym_is_understood_unless_it_is_another_class():
 )
 def test_a_network_of_cifar_is_judged_by_the_names(count, classes, places, known):
     names = {10: CIFAR10, 100: CIFAR100}[count]
-    fits, logits, everything = restricted(images(classes), network(count, names if known else []))
+    _, logits, everything = restricted(images(classes), network(count, names if known else []))
     assert torch.equal(logits, everything[:, places])
 
 

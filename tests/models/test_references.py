@@ -145,12 +145,12 @@ def test_a_reference_that_cannot_be_is_refused_in_a_sentence(text, message):
 
 def test_paths_become_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
     for text, wanted in [
         ("a=resnet18:w.pth", f"a=resnet18:{tmp_path}/w.pth"),
         ("program:../x.pt2", f"program:{tmp_path.parent}/x.pt2"),
         ("python:mine.py:make", f"python:{tmp_path}/mine.py:make"),
-        ("torchvision:resnet18?weights=~/w.pth", "torchvision:resnet18?weights=/home/me/w.pth"),
+        ("torchvision:resnet18?weights=~/w.pth", f"torchvision:resnet18?weights={tmp_path}/me/w.pth"),
         ("python:mine:make", "python:mine:make"),
         ("timm:vit?weights=none", "timm:vit?weights=none"),
         ("normal", "normal"),
