@@ -10,7 +10,7 @@ import torch
 
 from ..data import fetch_stimuli, load_stimuli
 from ..models import Network, Reference, imagenet_names, load
-from ..models.outside import answered
+from ..models.inference import answered
 from .conflict import Categories, cue_conflict
 from .intervals import wilson
 from .records import Store

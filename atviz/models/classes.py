@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Images
+from .inference import answered
 from .network import Network
-from .outside import answered
 
 WORDNET = re.compile(r"(n\d{8})(?:\D|$)")  # n02085620-Chihuahua
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

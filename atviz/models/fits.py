@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from ..data import Images
-from .inference import device_of, evaluating
+from .inference import answered
 
 
 class Known(NamedTuple):
@@ -76,20 +75,11 @@ def _channels(count: int) -> str:
 
 
 def _takes(model: nn.Module, images: Images) -> None:
-    device = device_of(model)
-    x, _ = next(iter(images[:1].batches(1, device=device)))  # a slice: streamed images would start their workers
-    try:
-        with (
-            evaluating(model), torch.no_grad(), torch.autocast(device.type, enabled=False),
-            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        ):  # fmt: skip
-            logits = model(x)
-    except Exception as error:  # whatever a network raises
-        reason = str(error).strip() or type(error).__name__
-        raise ValueError(f"the network does not take images of {tuple(images.shape)}: {reason}") from error
-    found, wanted = tuple(getattr(logits, "shape", ())), (1, len(images.classes))
+    found, wanted = (
+        answered(model, next(iter(images[:1].batches(1)))[0]),
+        len(images.classes),
+    )  # a slice: streamed images would start their workers
     if found != wanted:
-        what = f"values of shape {found}" if hasattr(logits, "shape") else f"a {type(logits).__name__}"
         raise ValueError(
-            f"the network answers an image of {images.name} with {what}; it must be {wanted}, a value for each of {wanted[1]} classes"
+            f"the network answers an image of {images.name} with values of shape {(1, found)}; it must be {(1, wanted)}, a value for each of {wanted} classes"
         )

@@ -92,3 +92,25 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
         for module in model.modules() if isinstance(module, nn.Conv2d)
     )  # fmt: skip
     return torch.contiguous_format if device.type == "cpu" and any(narrow) else torch.channels_last
+
+
+def answered(module: nn.Module, x: Tensor) -> int:
+    """How many logits a network gives for ``x`` (N, C, H, W); it is left as it was.
+
+    Raises:
+        ValueError: in one sentence, an image that the network does not take, or an answer that is not (N, classes).
+    """
+    device = device_of(module)
+    try:
+        with (
+            evaluating(module), torch.no_grad(), torch.autocast(device.type, enabled=False),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        ):  # fmt: skip
+            logits = module(x.to(device))
+    except Exception as error:  # whatever a network raises
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}: {reason}") from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
+    return logits.shape[1]

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..names import unknown
 from .architectures import Normalize
-from .inference import device_of, evaluating, fingerprint
+from .inference import fingerprint
 from .network import Network
 
 TRAININGS = ("normally", "adversarially")
@@ -136,25 +135,3 @@ def _normalizer(name: str, mean: Sequence[float] | None, std: Sequence[float] | 
         )
     first, second = ([float(value) for value in (values if len(values) > 1 else [*values] * channels)] for values in (mean, std))
     return first, second
-
-
-def answered(module: nn.Module, x: Tensor) -> int:
-    """How many logits a network gives for ``x`` (N, C, H, W); it is left as it was.
-
-    Raises:
-        ValueError: in one sentence, an image that the network does not take, or an answer that is not (N, classes).
-    """
-    device = device_of(module)
-    try:
-        with (
-            evaluating(module), torch.no_grad(), torch.autocast(device.type, enabled=False),
-            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        ):  # fmt: skip
-            logits = module(x.to(device))
-    except Exception as error:  # whatever a network raises
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}: {reason}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
-    return logits.shape[1]

@@ -82,7 +82,7 @@ def test_the_height_of_images_that_are_no_square_is_not_in_a_card():
         (nn.Sequential(nn.Flatten(), nn.Linear(784, 3)), r"does not take images of \(1, 16, 16\): .*shapes"),
         (Raises(KeyError("no such image")), r"does not take images of \(1, 16, 16\): 'no such image'"),
         (Raises(RuntimeError()), r"does not take images of \(1, 16, 16\): RuntimeError"),
-        (Answers((torch.zeros(1, 3), None)), r"answers an image of mine with a tuple; it must be \(1, 3\)"),
+        (Answers((torch.zeros(1, 3), None)), r"answers 1 images with a tuple; it must answer with logits"),
         (Answers(torch.zeros(3)), r"values of shape \(3,\)"),
     ],
 )

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from atviz import models
-from atviz.models.outside import Found, Options, answered, network_of
+from atviz.models.inference import answered
+from atviz.models.outside import Found, Options, network_of
 
 
 class Means(nn.Module):
