@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from atviz import attacks, evidence
+from atviz import attacks, evidence, models
 
 from .measure import OURS, Case, have
 from .subjects import Subject
@@ -25,6 +25,12 @@ def plain_pgd(net: nn.Module, x: torch.Tensor, y: torch.Tensor, eps: float, step
         x_adv = x_adv.detach() + step_size * grad.sign()
         x_adv = torch.min(torch.max(x_adv, x - eps), x + eps).clamp(0, 1)
     return x_adv
+
+
+def ours(net: nn.Module, x: torch.Tensor, y: torch.Tensor, eps: float, step_size: float) -> torch.Tensor:
+    """PGD-20 as `evidence.robust_accuracy` and the training run it: in bfloat16 where the hardware is faster for it."""
+    with models.fast_autocast(x.device):
+        return attacks.pgd(net, x, y, eps=eps, step_size=step_size, steps=20)
 
 
 def one_gradient(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -58,7 +64,7 @@ def cases(subject: Subject, count: int, turns: int) -> Iterator[Case]:
     for role, net in subject.networks.items():
         images = subject.test[:100]
         x, y = next(images.batches(100))
-        calls = {OURS: lambda net=net, x=x, y=y: attacks.pgd(net, x, y, eps=eps, step_size=step_size, steps=20)}
+        calls = {OURS: partial(ours, net, x, y, eps, step_size)}
         calls |= {name: partial(attack, x, y) for name, attack in peers(net, eps, step_size, 20).items()}
 
         def fooled(results: dict, net: nn.Module = net, y: torch.Tensor = y, n: int = 100) -> str:
