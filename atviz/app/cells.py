@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, attacks, evidence
+from .. import __version__, attacks, disk, evidence
 from ..evidence.instruments import ACCURACY, named
 from ..notebook import Settings
 from ..notebook.study import mean_of
@@ -120,7 +120,7 @@ def measure(cell: Cell, path: Path) -> None:
     swept = evidence.sweep({cell.model: network.module}, test, levels, seed=settings.seed, store=store, material=material)
     rows += [{str(key): value for key, value in row.items()} for row in swept.rename(columns={"distortion": "measure"}).to_dict("records")]
     columns = ("measure", "level", "n", "top1", "n_correct", "acc_on_correct", "ci_low", "ci_high")
-    files.save(
+    disk.write_json(
         path,
         {
             "version": __version__, "dataset": settings.dataset, "model": cell.model, "seed": settings.seed, "classes": len(test.classes),

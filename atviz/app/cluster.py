@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ class Ray:
         return True  # Ray has a queue of its own
 
     def start(self, task: Task) -> None:
-        self._running[self._remote.options(name=task.name).remote(task.packed, self._given)] = task
+        self._running[self._remote.options(name=task.name).remote(task.call, task.arguments, self._given)] = task
 
     def wait(self) -> Ended:
         (reference,), _ = self.ray.wait(list(self._running), num_returns=1)
@@ -113,9 +114,9 @@ class Ray:
             return Ended(task.name, error=f"its process died {RETRIES + 1} times: {type(error).__name__}")
 
 
-def _attempt(packed: bytes, given: dict[str, str]) -> tuple[Any, str, float]:
+def _attempt(call: Callable[..., Any], arguments: tuple[Any, ...], given: dict[str, str]) -> tuple[Any, str, float]:
     inherit(given)  # Ray itself sets the threads and the GPU
-    return attempt(packed)
+    return attempt(call, arguments)
 
 
 def _node(token: str) -> tuple[bool, str]:

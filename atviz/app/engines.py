@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import time
 import traceback
@@ -30,11 +29,6 @@ class Task:
     call: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
     needs: tuple[str, ...] = ()
-
-    @property
-    def packed(self) -> bytes:
-        """The call as another process reads it."""
-        return pickle.dumps((self.call, self.arguments))
 
 
 @dataclass(frozen=True)
@@ -122,11 +116,10 @@ def _few(running: Iterable[str], progress: Mapping[str, str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def attempt(packed: bytes) -> tuple[Any, str, float]:
-    """A packed call, made here: its value, or in one sentence why it failed, and its seconds."""
+def attempt(call: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str, float]:
+    """A task's call, made here: its value, or in one sentence why it failed, and its seconds."""
     began, value, error = time.perf_counter(), None, ""
     try:
-        call, arguments = pickle.loads(packed)
         value = call(*arguments)
     except (*PLAIN, Failed) as found:
         error = str(found)

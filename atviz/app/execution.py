@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import home
+from .. import disk, home
 from .engines import Failed
 
 QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of listening on loopback, and calls the interrupt that ends it an error
@@ -75,7 +75,7 @@ def _settle(target: Path) -> None:
     if target.is_file():
         notebook = nbformat.read(target, as_version=4)
         without_views(notebook)
-        nbformat.write(notebook, target)
+        disk.write(target, nbformat.writes(notebook))
 
 
 def without_views(notebook: Any) -> None:

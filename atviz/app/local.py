@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ class _Worker:
 
     def _send(self) -> None:
         with suppress(BrokenPipeError):  # it died before it had anything to do: `answer` sees it
-            self.pipe.send_bytes(self.task.packed)  # type: ignore[union-attr]
+            self.pipe.send((self.task.call, self.task.arguments))  # type: ignore[union-attr]
 
     def answer(self) -> Ended | None:
         """What became of the task; None where it tells its progress, or its process died and another one makes the call again."""
@@ -183,10 +184,13 @@ def _serve(pipe: Connection, environment: dict[str, str]) -> None:
     sys.stderr = _Progress(sys.stderr, send)
     while True:
         try:
-            packed = pipe.recv_bytes()
+            call, arguments = pipe.recv()
         except EOFError:
             return
-        send(attempt(packed))
+        except Exception as error:  # a call that only the parent knows
+            send((None, "".join(traceback.format_exception_only(error)).strip(), 0.0))
+        else:
+            send(attempt(call, arguments))
 
 
 class _Progress(io.TextIOBase):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .. import home
+from .. import disk, home
 from ..evidence import Finding, controls, findings, reliability
 from ..papers import readable
 from .report import cells, once, read_findings
@@ -66,7 +66,7 @@ def fill(page: Path, results: Path) -> None:
         }[match["kind"]]()  # fmt: skip
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
 
-    page.write_text(MARKED.sub(filled, page.read_text()))
+    disk.write(page, MARKED.sub(filled, page.read_text()))
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .. import __version__, home, shipped
+from .. import __version__, disk, home, shipped
 from ..evidence.applies import convolutional, not_applicable
 from ..models import Networks
 from ..names import unknown
@@ -152,16 +152,16 @@ def run(
                 tasks.append(Task(path.stem, execute, (path, target, values)))
         worked = worked or bool(tasks)
         tasks.sort(key=lambda task: not task.name.startswith(LONG))
-        files.save(folder / "run.json", record)
+        disk.write_json(folder / "run.json", record)
         for ended in engines.run(tasks, engine, title="notebooks"):
             failed = {"status": "failed", "seconds": ended.seconds, "error": ended.error}
             done = {"status": "done", "seconds": ended.seconds, "key": keys[ended.name]}
             stages[ended.name] = failed if ended.error else done
-            files.save(folder / "run.json", record)
+            disk.write_json(folder / "run.json", record)
     if worked:
         record.pop("cached_seconds", None)
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
-    files.save(folder / "run.json", record)
+    disk.write_json(folder / "run.json", record)
     write_report(folder)
     return folder, all(stages.get(stage, {}).get("status") in GOOD for stage in ["train", *names])
 
@@ -260,4 +260,4 @@ def refresh() -> None:
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}, "atviz": {"source_sha256": source_digest(notebook)},
         }  # fmt: skip
-        nbformat.write(notebook, path)
+        disk.write(path, nbformat.writes(notebook) + "\n")

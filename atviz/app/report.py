@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .. import disk
 from ..evidence import Finding
 from ..evidence.findings import heading
 
@@ -49,7 +50,7 @@ def render(template: str, target: Path, **values: Any) -> Path:
 
     here = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    target.write_text(environment.get_template(template).render(**values), encoding="utf-8")
+    disk.write(target, environment.get_template(template).render(**values))
     return target
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import home
+from .. import disk, home
 from . import pipeline
 
 LARGEST_MESSAGE = 64 * 2**20  # bytes: an upload that is too large must arrive to be refused in words; tornado drops the page at 10 MiB
@@ -36,8 +36,7 @@ def prepare(given: Mapping[str, Any]) -> Path:
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None  # those are of the defaults
             notebook = parameterize_notebook(notebook, dict(given))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, target)
+        disk.write(target, nbformat.writes(notebook))
     return target
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, home
+from .. import __version__, disk, home
 from ..names import unknown
 from ..notebook import Settings
 from . import engines, files
@@ -62,12 +62,12 @@ def run(studies: Sequence[Settings], distortions: Sequence[str], engine: Engine,
         "settings": cells[0].settings.described, "datasets": list(dict.fromkeys(cell.settings.dataset for cell in cells)),
         "models": list(dict.fromkeys(cell.model for cell in cells)), "seeds": list(dict.fromkeys(cell.settings.seed for cell in cells)),
     }  # fmt: skip
-    files.save(folder / "sweep.json", record)
+    disk.write_json(folder / "sweep.json", record)
     tasks = [Task(cell.name, measure, (cell, places[cell.name]), _needs(cell, missing.values())) for cell in missing.values()]
     for ended in engines.run(tasks, engine, title="cells"):
         if ended.error:
             record["failed"][ended.name] = ended.error
-            files.save(folder / "sweep.json", record)
+            disk.write_json(folder / "sweep.json", record)
     write_page(folder)
     return folder, not record["failed"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import disk
 from ..evidence import find
 from ..evidence.intervals import mean_interval
 from ..notebook import figures
@@ -25,9 +26,9 @@ def write_page(folder: Path) -> Path:
     found = [json.loads(path.read_text()) for name in record["cells"] if (path := folder / "cells" / f"{name}.json").is_file()]
     found = [cell for cell in found if cell["version"] == record["version"]]
     table = pd.DataFrame([{**cell, **row} for cell in found for row in cell["rows"]], columns=COLUMNS)
-    table.to_csv(folder / "table.csv", index=False)
+    disk.write(folder / "table.csv", table.to_csv(index=False))
     summary = summarized(table)
-    summary.to_csv(folder / "summary.csv", index=False)
+    disk.write(folder / "summary.csv", summary.to_csv(index=False))
     classes = {cell["dataset"]: cell["classes"] for cell in found}
     drawn = _draw(folder / "figures", summary, table, record, classes) if len(table) else []
     missing = [name for name in record["cells"] if name not in record["failed"] and not (folder / "cells" / f"{name}.json").is_file()]
@@ -101,5 +102,5 @@ def _draw(folder: Path, summary: pd.DataFrame, table: pd.DataFrame, record: dict
             over = f"The mean over {count}, with its 95 % t interval" if seeds > 1 else "One seed, with the 95 % interval over images"
             caption = f"{dataset}: accuracy on correct under {name.replace('_', ' ')}. {over}. Higher: less is lost by the distortion."
             drawn.append(folder / f"{number:02d}-{name.replace('/', '-')}.png")
-            drawn[-1].write_bytes(figures.rendered(shown, "png", caption=caption, dpi=200))
+            disk.write(drawn[-1], figures.rendered(shown, "png", caption=caption, dpi=200))
     return drawn

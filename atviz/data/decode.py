@@ -12,7 +12,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 MOST_BYTES, MOST_PIXELS = 8 * 2**20, 50_000_000  # of an upload: what a notebook's connection carries, and what is decoded in a second
-DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # what Pillow raises on damaged files
+DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # what Pillow raises on damaged files
 
 
 def decode(path: Path | str, size: int | None = None) -> np.ndarray:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
+from PIL import Image
 from tqdm.auto import tqdm
 
+from .. import disk
 from .decode import attempt
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+SPARE = 0.01  # share of a set's files that may be unreadable; they are left out and named
 SPLIT_FOLDERS = {"train": ["train"], "test": ["test", "val"]}
 
 # files, labels (N,) int64 and class names of one split
@@ -113,18 +120,40 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def read_files(files: Sequence[Path | str], *, size: int | None, cache: Path, name: str) -> np.ndarray:
-    """`decode_all` of files. The result is kept in the folder ``cache``, under ``name`` and the files' paths, sizes and times."""
+class Decoded(NamedTuple):
+    """Image files as (N, 3, H, W) uint8. ``left_out`` are those that cannot be read, by their place in the list: what is wrong with each."""
+
+    pixels: np.ndarray
+    left_out: dict[int, str]
+
+
+def read_files(files: Sequence[Path | str], *, size: int | None, cache: Path, name: str) -> Decoded:
+    """`decode_all` of files, without the few that cannot be read (at most `SPARE` of all).
+
+    The result is kept in the folder ``cache``, under ``name`` and the files' paths, sizes and times, with a checksum. What was damaged
+    there is decoded again.
+    """
     key = hashlib.sha256(repr((size, [(os.path.abspath(path), *stamp(path)) for path in files])).encode()).hexdigest()[:20]
-    cached = cache / f"{name}-{key}.npy"
-    if cached.is_file():
-        return np.load(cached)
-    pixels = decode_all(files, size)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = cached.with_suffix(f".{os.getpid()}.npy")
-    np.save(partial, pixels)
-    partial.replace(cached)
-    return pixels
+    cached = cache / f"{name}-{key}.pixels"
+    if (kept := _kept(cached)) is not None:
+        return kept
+    decoded = decode_all(files, size, spare=SPARE)
+    head = {"crc32": zlib.crc32(decoded.pixels.data), "left_out": decoded.left_out}
+    with disk.replacing(cached) as partial, partial.open("wb") as file:
+        file.write(json.dumps(head).encode() + b"\n")
+        np.save(file, decoded.pixels)
+    return decoded
+
+
+def _kept(cached: Path) -> Decoded | None:
+    """What the cache holds; None where it holds nothing, or something that was cut or changed."""
+    try:
+        with cached.open("rb") as file:
+            head = json.loads(file.readline())
+            found = Decoded(np.load(file, allow_pickle=False), {int(place): str(why) for place, why in head["left_out"].items()})
+        return found if zlib.crc32(found.pixels.data) == head["crc32"] else None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, MemoryError, SyntaxError):
+        return None
 
 
 def stamp(path: Path | str) -> tuple[int, int]:
@@ -136,20 +165,25 @@ def stamp(path: Path | str) -> tuple[int, int]:
         return 0, 0
 
 
-def decode_all(paths: Sequence[Path | str], size: int | None) -> np.ndarray:
-    """All files as (N, 3, H, W) uint8.
+def decode_all(paths: Sequence[Path | str], size: int | None, *, spare: float = 0.0) -> Decoded:
+    """All files as (N, 3, H, W) uint8, without those that cannot be read.
 
     Raises:
-        ValueError: files that cannot be read, by name, or images of several sizes where ``size`` is None.
+        ValueError: a larger share of files than ``spare`` that cannot be read, by name, or images of several sizes where ``size`` is None.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         decoding = pool.map(lambda path: attempt(path, size), paths)
-        images = readable(list(tqdm(decoding, total=len(paths), desc="decoding", unit=" images", leave=False)))
+        decoded = list(tqdm(decoding, total=len(paths), desc="decoding", unit=" images", leave=False))
+    left_out = {place: why for place, why in enumerate(decoded) if isinstance(why, str)}
+    if len(left_out) <= spare * len(decoded):
+        decoded = [image for image in decoded if not isinstance(image, str)]
+    images = readable(decoded)
     height, width = images[0].shape[:2]
     pixels = np.empty((len(images), 3, height, width), dtype=np.uint8)  # np.stack and a transpose would hold the set twice more
     for i, image in enumerate(images):
         pixels[i] = image.transpose(2, 0, 1)
-    return pixels
+    return Decoded(pixels, left_out)
 
 
 def readable(decoded: Sequence[np.ndarray | str], *, of: int | None = None) -> list[np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .small import Whole
 from .streamed import stream
 
 DRAWN_SIZES = {"train": 4000, "test": 2000}  # images of the drawn sets
+NAMED = 5  # files that a sentence names
 STREAMED_ABOVE = 8 * 2**30  # bytes of pixels; larger sets of files are not held in memory
 # values of a row's ``augment``: any augmentation suits the images; any but crops, as they are cropped already
 ANY, NO_CROPS = "any", "any but crops"
@@ -80,9 +82,22 @@ class Listed:
         if self.always_streamed or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
             return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size, note=note)
         short = asked.name.rpartition(":")[2]
-        pixels = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
+        pixels, left_out = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
+        if left_out:
+            y = y[[place for place in range(len(y)) if place not in left_out]]
+            said = _left_out([files[place] for place in left_out], asked.split)
+            warnings.warn(f"{asked.name}: {said}", stacklevel=3)
+            note = "; ".join(filter(None, (note, said)))
         images = Images(torch.from_numpy(pixels), y, classes, asked.name, side, note)
         return brought_to(images, asked.size) if self.small else images
+
+
+def _left_out(files: Sequence[Path | str], split: str) -> str:
+    """Which files are left out, in a sentence that names them without the path of this machine."""
+    named = ["/".join(Path(file).parts[-2:]) for file in files[:NAMED]]
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    many = f"{len(files)} {split} image files cannot be read and are" if len(files) > 1 else f"1 {split} image file cannot be read and is"
+    return f"{many} left out: {', '.join(named)}{more}"
 
 
 @dataclass(frozen=True)

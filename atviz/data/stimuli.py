@@ -71,7 +71,7 @@ def load_stimuli(folder: str | Path, *, size: int = 224) -> tuple[Images, Tensor
     if not paths:
         raise ValueError(f"{folder} holds no PNG files")
     shapes, textures = torch.tensor(shape), torch.tensor(texture)
-    return Images(torch.from_numpy(decode_all(paths, size)), shapes, names, "cue-conflict"), shapes, textures
+    return Images(torch.from_numpy(decode_all(paths, size).pixels), shapes, names, "cue-conflict"), shapes, textures
 
 
 def fetch_stimuli(root: str | Path | None = None, *, url: str = ARCHIVE) -> Path:

@@ -32,7 +32,7 @@ def load_styles(source: str | Path, *, n: int = 40, size: int, seed: int = 0) ->
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise ValueError(f"the style folder {folder} holds no images; they must end in {', '.join(sorted(SUFFIXES))}")
-    return torch.from_numpy(decode_all(paths, size)).float() / 255
+    return torch.from_numpy(decode_all(paths, size).pixels).float() / 255
 
 
 def procedural(n: int, *, size: int, seed: int = 0) -> Tensor:

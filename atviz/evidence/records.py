@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, home
+from .. import __version__, disk, home
 
 
 @dataclass
@@ -35,26 +34,35 @@ class Store:
             return value
 
     def find(self, key: dict[str, Any]) -> Any:
-        """The value kept under ``key``; KeyError where there is none, or only a damaged file."""
+        """The value kept under ``key``; KeyError where there is none, or only a damaged file, or one that was written for another key."""
         try:
-            value = json.loads(self._path(key).read_text())["value"]
+            kept = disk.read_json(self._path(key))
+            value, whole = kept["value"], kept["key"] == _plain(key) and kept["sha256"] == _checksum(kept["key"], kept["value"])
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise KeyError(f"no record of {key}") from error
+        if not whole:
+            raise KeyError(f"no record of {key}")
         self.read += 1
         return value
 
     def keep(self, key: dict[str, Any], value: Any) -> None:
         """Keep a value under ``key``, in a file that is complete or not there."""
-        path = self._path(key)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"key": key, "value": value}))
-        partial.replace(path)
+        kept = {"key": _plain(key), "value": _plain(value)}
+        disk.write_json(self._path(key), kept | {"sha256": _checksum(**kept)}, indent=None)
         self.computed += 1
 
     def _path(self, key: dict[str, Any]) -> Path:
         text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
+def _checksum(key: Any, value: Any) -> str:
+    return hashlib.sha256(json.dumps([key, value], sort_keys=True).encode()).hexdigest()
 
 
 def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:

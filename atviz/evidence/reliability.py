@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .. import data, home, models
+from .. import data, disk, home, models
 from ..data import shapetex
 from ..saliency import rank_correlation
 from .accuracy import accuracy
@@ -158,7 +157,7 @@ def ship() -> Path:
         "command": "atviz controls", "images": IMAGES["full"], "networks": len(networks), "biases": bias.round(4).to_dict("records"),
         "instruments": {row["instrument"]: row for row in reliability(bias, read).round(4).to_dict("records")},
     }  # fmt: skip
-    (folder / "verdicts.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    disk.write_json(folder / "verdicts.json", record)
     return folder
 
 

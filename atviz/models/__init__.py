@@ -19,11 +19,11 @@ from .network import Network, Networks
 from .passes import folded, predict
 from .randomize import randomized
 from .references import Reference, check_names, load, split
-from .weights import PRETRAINED, has_small_stem, origin, read_state
+from .weights import PRETRAINED, has_small_stem, origin, read_state, refused, tensors_only
 
 __all__ = [
     "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "Reference", "ResNet", "Restrict", "Standardize",
     "bf16_is_faster", "build", "check_fits", "check_images", "check_names", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast",
     "fingerprint", "fitted", "folded", "halve", "has_small_stem", "imagenet_names", "known_of", "load", "memory_format", "origin", "parse",
-    "predict", "randomized", "read_mapping", "read_state", "split",
+    "predict", "randomized", "read_mapping", "read_state", "refused", "split", "tensors_only",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from . import checkpoints, libraries, programs
 from .architectures import ARCHITECTURES, build
 from .network import Network
 from .outside import Found, Options, network_of
+from .weights import load_into
 
 # scheme -> what it finds, given the place that a reference names, its options, and the name of the data set
 SCHEMES: dict[str, Callable[[str, Options, str], Found]] = {
@@ -165,12 +166,15 @@ def _checkpoint(asked: Reference, dataset: str | None) -> Network:
     state, card = checkpoints.read(folder)
     made = card["model"]
     if "arch" not in made:
-        raise ValueError(f"{folder} holds no classifier; its card says it is {card['recipe'].get('name', 'something else')}")
-    model = build(**made)
-    model.load_state_dict(state)
+        raise ValueError(f"{folder} holds no classifier; its card says it is {card['recipe'].get('name') or 'something else'}")
+    try:
+        model = build(**made)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise ValueError(f"{folder / checkpoints.CARD} describes no network ({' '.join(str(error).split())[:200]})") from error
+    load_into(model, state, f"{folder / checkpoints.WEIGHTS}", made["arch"])
     model = model.to(memory_format=torch.channels_last).eval()
     side = made.get("image_size", 32)
-    name = asked.name if asked.named else card["recipe"]["name"]
+    name = asked.name if asked.named else card["recipe"].get("name", asked.name)
     return Network(name, model, card.get("classes", []), (made.get("in_channels", 3), side, side), card)
 
 

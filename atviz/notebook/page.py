@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .. import disk
 from ..evidence import Finding, findings
 from ..papers import Drawing
 from .settings import Settings
@@ -82,6 +83,4 @@ class Page:
 
     def _write(self, kind: str, name: str, content: bytes) -> None:
         if self.out:
-            path = Path(self.out) / kind / (name if kind == "findings" else f"{self.name}_{name}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            disk.write(Path(self.out) / kind / (name if kind == "findings" else f"{self.name}_{name}"), content)

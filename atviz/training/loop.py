@@ -23,6 +23,7 @@ from ..data import Images
 from ..models import fast_autocast, memory_format, predict
 from .devices import as_weights, make_fabric, seed_each, start_of, synchronized
 from .recipes import Recipe
+from .resume import keep, restore
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -68,7 +69,8 @@ def fit(
     """Train ``model`` in place by ``recipe``.
 
     Every epoch draws its batches, augmentation and random starts from the seed and its own number, so a run that goes on from
-    ``resume`` (the file in which each finished epoch is kept) ends where an uninterrupted one does.
+    ``resume`` (the file in which each finished epoch is kept, see `resume`) ends where an uninterrupted one does. Where that file is
+    damaged, it goes on from the epoch before, or from the start, and warns.
 
     With several processes each one attacks and classifies its share of every batch. Batch norm and the gradient are those of the
     whole batch, and each image gets the crop and the random start that it has in a single process: the weights differ by rounding
@@ -98,12 +100,9 @@ def fit(
     schedule = _schedule(recipe, optimizer, steps)
     wrapped, stepping = fabric.setup(module, optimizer)
     done: dict[str, Any] = {"epoch": 0, "history": [], "collapsed_at": None, "stopped_at": None}
-    if resume is not None and resume.is_file():  # after the setup, which gives the weights their number format
-        saved = torch.load(resume, map_location=fabric.device, weights_only=True)
-        module.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        done = saved["done"]
+    parts, of = {"model": module, "optimizer": optimizer, "schedule": schedule}, {"recipe": describe(recipe), "seed": seed}
+    if resume is not None:  # after the setup, which gives the weights their number format
+        done = restore(resume, parts, of, fabric.device) or done
     good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
     quiet = rank != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
@@ -163,7 +162,7 @@ def fit(
         bar.set_postfix(clean=f"{row['clean']:.3f}", robust="–" if row["robust"] is None else f"{row['robust']:.3f}")
         good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         if resume is not None and fabric.is_global_zero:
-            _keep(resume, {"model": good, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "done": done})
+            keep(resume, {name: part.state_dict() for name, part in parts.items()}, done, of)
     bar.close()
     if recipe.stop_at is not None and done["stopped_at"] is None and fabric.is_global_zero:
         warnings.warn(f"{recipe.name} never reached a clean accuracy of {recipe.stop_at:.4f} in {recipe.epochs} epochs", stacklevel=2)
@@ -227,13 +226,6 @@ def _collapse_message(recipe: Recipe, row: dict[str, Any]) -> str:
         f"catastrophic overfitting of {recipe.name} in epoch {row['epoch']}: it classifies {row['train_accuracy']:.1%} of the "
         f"attacked training images, but {row['robust']:.1%} under {probe}"
     )
-
-
-def _keep(path: Path, state: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_suffix(f".{os.getpid()}.partial")  # another process may train the same network
-    torch.save(state, partial_path)
-    partial_path.replace(path)
 
 
 def versions() -> dict[str, str]:

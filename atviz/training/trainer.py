@@ -18,6 +18,7 @@ from ..models import Network, Networks, checkpoints
 from . import loop
 from .plan import Plan
 from .recipes import Recipe
+from .resume import forget
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -136,7 +137,7 @@ class Trainer:
         }  # fmt: skip
         if fabric.is_global_zero:
             checkpoints.save(folder, model.state_dict(), card)
-            resume.unlink(missing_ok=True)
+            forget(resume)
         fabric.barrier()
 
 

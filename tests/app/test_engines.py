@@ -32,7 +32,7 @@ class Here:
 
     def wait(self):
         task = self.open.pop()
-        return Ended(task.name, *attempt(task.packed))
+        return Ended(task.name, *attempt(task.call, task.arguments))
 
 
 def refuse():
@@ -76,7 +76,7 @@ def test_what_needs_a_failed_task_is_not_started_and_the_others_go_on(capsys):
 
 
 def test_a_reason_is_told_in_its_own_words():
-    assert attempt(one("x", call=fail).packed)[:2] == (None, "RuntimeError: no such luck (cell 2)")
+    assert attempt(fail, ())[:2] == (None, "RuntimeError: no such luck (cell 2)")
 
 
 def test_no_tasks_open_no_engine_and_a_circle_is_refused():

@@ -68,7 +68,9 @@ def test_a_gray_jpeg_becomes_rgb(tiny, picture, write):
 
 def test_the_limit_is_applied_before_decoding(tiny, monkeypatch):
     seen = []
-    monkeypatch.setattr(kinds, "read_files", lambda files, **_: seen.extend(files) or np.zeros((len(files), 3, 16, 16), dtype=np.uint8))
+    monkeypatch.setattr(
+        kinds, "read_files", lambda files, **_: (seen.extend(files) or np.zeros((len(files), 3, 16, 16), dtype=np.uint8), {})
+    )
     assert data.load(f"tiny-imagenet:{tiny}", limit=3).y.tolist() == [0, 1, 2]
     assert len(seen) == 3
 

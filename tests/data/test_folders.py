@@ -1,6 +1,7 @@
 """Folders of image files: what is read, what is refused, and what the cache keeps."""
 
 import os
+import pickle
 import zlib
 
 import numpy as np
@@ -345,4 +346,37 @@ def test_refused_folder_leaves_no_cache(folder, home):
 def test_cache_holds_whole_files_only(folder, home):
     load(folder)
     (cached,) = (home / "data" / "cache").iterdir()
-    assert cached.name.startswith("set-train-") and np.load(cached).shape == (6, 3, 6, 6)
+    assert cached.name.startswith("set-train-") and folders._kept(cached).pixels.shape == (6, 3, 6, 6)
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "one bit", "pickled", "text"])
+def test_a_damaged_cache_is_made_again(folder, home, how):
+    first = load(folder)
+    (cached,) = (home / "data" / "cache").iterdir()
+    raw = cached.read_bytes()
+    spoiled = {
+        "empty": b"", "cut": raw[: len(raw) // 2], "one bit": raw[:-5] + bytes([raw[-5] ^ 16]) + raw[-4:], "text": b"no cache\n",
+        "pickled": raw.split(b"\n")[0] + b"\n" + pickle.dumps([1]),
+    }  # fmt: skip
+    cached.write_bytes(spoiled[how])
+    assert load(folder).digest == first.digest
+    assert cached.read_bytes() == raw
+
+
+def test_a_few_unreadable_files_are_left_out_and_named(tmp_path):
+    for i in range(200):
+        write(tmp_path / "set" / "train" / "cat" / f"{i:03d}.png", pixels(seed=i))
+        write(tmp_path / "set" / "train" / "dog" / f"{i:03d}.png", pixels(seed=1000 + i))
+    write(tmp_path / "set" / "test" / "cat" / "0.png")
+    for name in ("cat/007.png", "dog/100.png"):
+        (tmp_path / "set" / "train" / name).write_bytes(b"<html>404</html>")
+    said = "2 train image files cannot be read and are left out: cat/007.png, dog/100.png"
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match=said):
+            images = load(tmp_path / "set")
+        assert images.y.tolist() == [0] * 199 + [1] * 199 and images.note.endswith(said)
+        assert np.array_equal(images.x[7].numpy().transpose(1, 2, 0), pixels(seed=8))
+    for i in range(20, 23):
+        (tmp_path / "set" / "train" / "cat" / f"{i:03d}.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="5 of 400 image files cannot be read"):
+        load(tmp_path / "set")

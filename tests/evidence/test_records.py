@@ -76,7 +76,32 @@ def test_damaged_file_is_computed_again(tmp_path, damage):
 
 def test_file_is_readable_and_says_its_key(tmp_path):
     Store(tmp_path).cell({"model": "a", "level": 4}, lambda: [0.5])
-    assert json.loads(only(tmp_path).read_text()) == {"key": {"model": "a", "level": 4}, "value": [0.5]}
+    kept = json.loads(only(tmp_path).read_text())
+    assert len(kept.pop("sha256")) == 64
+    assert kept == {"key": {"model": "a", "level": 4}, "value": [0.5]}
+
+
+def test_a_bit_that_flips_is_noticed(tmp_path):
+    store = Store(tmp_path)
+    store.cell({"model": "a"}, lambda: [[3, 1], [4, 1]])
+    path = only(tmp_path)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert store.find({"model": "a"}) == [[3, 1], [4, 1]]  # white space may change
+        except KeyError:
+            continue
+
+
+def test_a_record_under_another_keys_name_is_not_read(tmp_path):
+    store = Store(tmp_path)
+    store.keep({"model": "a"}, 1)
+    only(tmp_path).rename(store._path({"model": "b"}))
+    with pytest.raises(KeyError):
+        store.find({"model": "b"})
 
 
 def fail():

@@ -9,7 +9,7 @@ import os
 
 import pandas as pd
 
-from ... import home
+from ... import disk, home
 from ...evidence import Study
 from .. import explore, figures
 from ..explore import State
@@ -42,9 +42,8 @@ def saved(study: Study, page: Page, state: State) -> str:
     folder, name = home() / "results" / "explore", f"explore-{file_name(state)}"
     kept = "also in results/explore"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for kind, content in files.items():
-            (folder / f"{name}.{kind}").write_bytes(content)
+            disk.write(folder / f"{name}.{kind}", content)
     except OSError as error:
         kept = f"not in results/explore: {html.escape(str(error))}"
     kinds = {"svg": "image/svg+xml", "png": "image/png", "csv": "text/csv"}
