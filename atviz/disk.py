@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 BESIDE = re.compile(r".+\.[\w-]+-\d+-[0-9a-f]{8}\.(?:partial|old)")  # what an interruption may leave
+
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES) if os.name == "nt" else (errno.ENOTEMPTY, errno.EEXIST)  # of a rename
 
 
 def beside(path: Path, kind: str = "partial") -> Path:
@@ -66,8 +69,8 @@ def _exchange(new: Path, folder: Path) -> None:
         try:
             new.rename(folder)
             return
-        except OSError:
-            if not folder.exists():
+        except OSError as error:
+            if error.errno not in OCCUPIED:
                 raise
         with suppress(FileNotFoundError):  # another process has moved it aside
             folder.rename(beside(folder, "old"))

@@ -59,7 +59,8 @@ def cases(turns: int) -> Iterator[Case]:
         def equal(results: dict[str, Tensor]) -> str:
             a, b = results.values()
             error = float((a - b).norm() / b.norm())
-            assert error < 1e-2, error
+            # gradients of an untrained network on noise: in bfloat16 they differ several times more than those of a trained one, see `bf16_error`
+            assert error < (0.2 if models.bf16_is_faster(torch.device("cpu")) else 1e-2), error
             return f"relative difference {error:.0e}"
 
         def passes(net: nn.Module = net, x: Tensor = x, y: Tensor = y) -> Tensor:
