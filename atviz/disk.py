@@ -172,7 +172,7 @@ def alone(path: Path, *, wait: Callable[[str], object] | None = None) -> Iterato
         OSError: another process has it, and ``wait`` is None.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(path.with_name(path.name + ".lock")), path.with_name(path.name + ".holder")
+    lock, holder = FileLock(path.with_name(f".{path.name}.lock")), path.with_name(f".{path.name}.holder")
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -17,6 +17,7 @@ from pathlib import Path
 os.environ["TQDM_DISABLE"] = "1"
 HOME = tempfile.mkdtemp(prefix="atviz-tests-")
 os.environ["ATVIZ_HOME"] = HOME
+os.environ["ATVIZ_BF16"] = "0"  # the same numbers on every machine; tests of bfloat16 ask for it
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -73,6 +73,7 @@ def run(
     notebooks: Annotated[str, typer.Option(help="which, separated by commas: 04_saturate,shuffle …; default: all")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
     name: Name = "", workers: Workers = None,
+    timeout: Annotated[int, typer.Option(help="seconds that one cell of a notebook may take")] = 6 * 3600,
 ) -> None:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
     given = dict(assignment(text) for text in set_ or [])
@@ -86,7 +87,7 @@ def run(
         adain=adain, alpha=alpha,
     )  # fmt: skip
     check_name(name)
-    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers)
+    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers, timeout=timeout)
     typer.echo(f"{folder / 'index.html'}")
     if not good:
         typer.echo("atviz: not every stage went well; the page says which in red", err=True)
@@ -193,6 +194,20 @@ def evaluate(
     if not wanted:
         raise ValueError(f"{distortion} has no levels of its own; name some, such as --levels 4,8")
     typer.echo(evidence.sweep({asked.name: found.module}, images, {distortion: wanted}, seed=seed).to_csv(index=False), nl=False)
+
+
+@app.command()
+@plainly
+def doctor() -> None:
+    """Look whether everything is there and whole, and say what to do about what is not; exit 1 where something has to be done."""
+    from .doctor import examine
+
+    good = True
+    for line in examine():
+        typer.echo(f"{'  ' if not line.todo else '! '}{line.what}: {line.found}" + (f"\n    {line.todo}" if line.todo else ""))
+        good &= not line.todo
+    if not good:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -133,7 +133,8 @@ def environment() -> dict[str, str]:
     """What the process of every task finds in its environment: the same folders, and threads that leave their core to others."""
     from .. import home
 
-    return {"ATVIZ_HOME": str(home()), "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
+    found = {"ATVIZ_HOME": str(home()), "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
+    return found | ({"ATVIZ_BF16": os.environ["ATVIZ_BF16"]} if "ATVIZ_BF16" in os.environ else {})
 
 
 def inherit(environment: Mapping[str, str]) -> None:

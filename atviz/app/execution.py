@@ -12,16 +12,18 @@ from .. import disk, home
 from .engines import Failed
 
 QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of listening on loopback, and calls the interrupt that ends it an error
+TIMEOUT = 6 * 3600  # seconds of one cell
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def execute(notebook: Path, target: Path, values: dict[str, Any]) -> None:
+def execute(notebook: Path, target: Path, values: dict[str, Any], timeout: int = TIMEOUT) -> None:
     """Execute a notebook with these parameters and write it to ``target``, below a run's folder, without what it wrote there before.
 
     Raises:
-        Failed: a cell raised an error, or the kernel died; ``target`` holds the outputs until then.
+        Failed: a cell raised an error or took more than ``timeout`` seconds, or the kernel died; ``target`` holds the outputs until then.
     """
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     folder = target.parent.parent
@@ -32,9 +34,13 @@ def execute(notebook: Path, target: Path, values: dict[str, Any]) -> None:
     try:
         shown = options(notebook)
         with for_kernels():
-            papermill.execute_notebook(notebook, target, values, cwd=str(Path.cwd()), **shown)
+            papermill.execute_notebook(notebook, target, values, cwd=str(Path.cwd()), execution_timeout=timeout, **shown)
     except PapermillExecutionError as error:
         raise Failed(f"{error.ename}: {error.evalue} (cell {error.cell_index})") from error
+    except CellTimeoutError as error:
+        raise Failed(f"a cell took more than {timeout} seconds; --timeout gives it more") from error
+    except DeadKernelError as error:
+        raise Failed("its kernel died, as it does when memory does not suffice") from error
     finally:
         _settle(target)
 

@@ -21,7 +21,7 @@ from ..notebook import Settings
 from ..training import Trainer
 from . import engines, files
 from .engines import Task
-from .execution import execute, refreshed
+from .execution import TIMEOUT, execute, refreshed
 from .local import Local
 
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
@@ -96,7 +96,8 @@ def _kind(default: Any) -> str:
 
 
 def run(
-    settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "", workers: int | None = None
+    settings: Settings, *, chosen: Sequence[Path] = (), given: dict[str, Any] | None = None, name: str = "", workers: int | None = None,
+    timeout: int = TIMEOUT,
 ) -> tuple[Path, bool]:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, and write the report; several at a time, see `Local`.
 
@@ -108,6 +109,7 @@ def run(
         chosen: notebooks, default all.
         given: values of the notebooks' own parameters, such as ``{"levels": [4.0, 1024.0]}``.
         workers: how many trainings, then notebooks, run side by side; None: see `Local`.
+        timeout: seconds that one cell of a notebook may take.
 
     Returns:
         the folder, and whether every stage went well.
@@ -115,18 +117,26 @@ def run(
     Raises:
         ValueError, FileNotFoundError: before anything is done, an unknown parameter, a value of the wrong type, a folder that holds a
             run of other settings or values, or styles that cannot be read.
+        OSError: another process runs in the same folder.
     """
-    from .report import GOOD, write_report
-
     chosen, given = list(chosen) or notebooks(), given or {}
     check_parameters(given, chosen)
+    if timeout < 1:
+        raise ValueError(f"timeout is {timeout}; it must be at least 1 second")
     folder = home() / "results" / (name or default_name(settings, given))
+    with disk.alone(folder):
+        return folder, _run(settings, chosen, given, folder, Local(workers), timeout)
+
+
+def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], folder: Path, engine: Local, timeout: int) -> bool:
+    """`run` in a folder; whether every stage went well."""
+    from .report import GOOD, write_report
+
     record = files.read(folder / "run.json")
     now = json.loads(json.dumps({"settings": settings.described, "set": given}))
     _check_same(record, now, folder.name)
     settings.stylizer(max(settings.images.test.shape[1:]))  # refuses styles and networks that are not there before anything is trained
     names = [path.stem for path in chosen]
-    engine = Local(workers)
     # notebooks that were run earlier with these settings stay on the page
     record |= now | {"version": __version__, "order": sorted({*record.get("order", []), *names})}
     stages = record.setdefault("stages", {})
@@ -149,7 +159,7 @@ def run(
                 stages[path.stem]["cached_seconds"] = time.perf_counter() - start
             else:
                 stages[path.stem] = {"status": "interrupted"}  # until it has ended
-                tasks.append(Task(path.stem, execute, (path, target, values)))
+                tasks.append(Task(path.stem, execute, (path, target, values, timeout)))
         worked = worked or bool(tasks)
         tasks.sort(key=lambda task: not task.name.startswith(LONG))
         disk.write_json(folder / "run.json", record)
@@ -163,7 +173,7 @@ def run(
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
     disk.write_json(folder / "run.json", record)
     write_report(folder)
-    return folder, all(stages.get(stage, {}).get("status") in GOOD for stage in ["train", *names])
+    return all(stages.get(stage, {}).get("status") in GOOD for stage in ["train", *names])
 
 
 def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:

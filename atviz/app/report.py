@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .. import disk
-from ..evidence import Finding
+from ..evidence import Finding, findings
 from ..evidence.findings import heading
 
 GOOD = ("done", "left out")  # of a stage
@@ -21,7 +20,7 @@ def write_report(folder: Path) -> Path:
     """Write ``index.html`` of a run's folder from the files that lie in it; FileNotFoundError where there is no run."""
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no run (no run.json); `atviz run` makes one")
-    run = json.loads((folder / "run.json").read_text())
+    run = disk.read_json(folder / "run.json", Path(__file__).with_name("run.schema.json"), "a run's record")
     stages = run["stages"]
     sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
     failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in GOOD]
@@ -65,9 +64,9 @@ def _section(folder: Path, name: str, stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_findings(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The findings of a notebook in a run's folder."""
+    """The findings of a notebook in a run's folder; ValueError where the file holds none."""
     path = folder / "findings" / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else []
+    return disk.read_json(path, findings.SCHEMA, "a file of findings") if path.is_file() else []
 
 
 def once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
@@ -109,8 +108,10 @@ def _table(path: Path) -> dict[str, str]:
 def _first_markdown(notebook: Path) -> list[str]:
     if not notebook.is_file():
         return []
-    cells = json.loads(notebook.read_text())["cells"]
-    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    try:
+        text = next(("".join(cell["source"]) for cell in disk.read_json(notebook)["cells"] if cell["cell_type"] == "markdown"), "")
+    except (ValueError, TypeError, KeyError):  # a damaged notebook has no title, and the page goes without
+        return []
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -57,6 +57,7 @@ def command(notebook: Path, *, page: bool, port: int = 0, browser: bool = True) 
     if page:
         # a page that was left does not keep its kernel
         culling = ["--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=600"]
-        return [sys.executable, "-m", "voila", str(notebook), "--token", *culling, *options]
+        files = "--VoilaConfiguration.file_allowlist=^$"  # the page needs none: not another visitor's uploads
+        return [sys.executable, "-m", "voila", str(notebook), "--token", files, *culling, *options]
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in a container; only this machine is answered
     return [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={notebook.parent}", *root, *options]

@@ -90,7 +90,7 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Report what the user got wrong in one sentence, without a traceback, with exit code 2."""
+    """Report what the user got wrong in one sentence, without a traceback, with exit code 2; after Ctrl-C say how to go on, with 130."""
 
     @wraps(command)
     def inner(*args: Any, **kwargs: Any) -> None:
@@ -102,6 +102,9 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
         except FloatingPointError as error:
             typer.echo(f"atviz: {error}", err=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("\natviz: stopped; what is done is kept, and the same command goes on with the rest", err=True)
+            raise typer.Exit(130) from error
 
     return inner
 

@@ -46,11 +46,18 @@ def run(studies: Sequence[Settings], distortions: Sequence[str], engine: Engine,
 
     Raises:
         ValueError: before anything is done, distortions that cannot be measured, or a folder that holds a sweep of other cells.
+        OSError: another process runs in the same folder.
     """
-    from .sweep_page import write_page
-
     cells = grid(studies, distortions)
     folder = home() / "results" / (name or default_name(cells))
+    with disk.alone(folder):
+        return folder, _run(cells, distortions, engine, folder, command)
+
+
+def _run(cells: Sequence[Cell], distortions: Sequence[str], engine: Engine, folder: Path, command: str) -> bool:
+    """`run` in a folder; whether every cell is done."""
+    from .sweep_page import write_page
+
     record = _checked(folder, cells)
     places = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
     missing = {cell.name: cell for cell in cells if not finished(places[cell.name])}
@@ -69,7 +76,7 @@ def run(studies: Sequence[Settings], distortions: Sequence[str], engine: Engine,
             record["failed"][ended.name] = ended.error
             disk.write_json(folder / "sweep.json", record)
     write_page(folder)
-    return folder, not record["failed"]
+    return not record["failed"]
 
 
 def default_name(cells: Sequence[Cell]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ WIDE = 32  # levels that span more than this factor are spaced by their logarith
 
 def write_page(folder: Path) -> Path:
     """Write ``table.csv``, ``summary.csv``, ``figures/`` and ``index.html`` of a sweep's folder from the cells that lie in it."""
-    record = json.loads((folder / "sweep.json").read_text())
-    found = [json.loads(path.read_text()) for name in record["cells"] if (path := folder / "cells" / f"{name}.json").is_file()]
+    here = Path(__file__)
+    record = disk.read_json(folder / "sweep.json", here.with_name("sweep.schema.json"), "a sweep's record")
+    paths = [path for name in record["cells"] if (path := folder / "cells" / f"{name}.json").is_file()]
+    found = [disk.read_json(path, here.with_name("cell.schema.json"), "a sweep's cell") for path in paths]
     found = [cell for cell in found if cell["version"] == record["version"]]
     table = pd.DataFrame([{**cell, **row} for cell in found for row in cell["rows"]], columns=COLUMNS)
     disk.write(folder / "table.csv", table.to_csv(index=False))

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor
-
-from ..models import check_pixels
-
-
-def check_batch(x: Tensor, y: Tensor) -> None:
-    """ValueError unless ``x`` is (N, C, H, W) in [0, 1] and ``y`` is (N,)."""
-    check_pixels(x)
-    if y.shape != x.shape[:1]:
-        raise ValueError(f"y has shape {tuple(y.shape)} for {len(x)} images; it must be ({len(x)},)")
-
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """ValueError unless ``value`` is one of ``known``."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import evaluating, folded
+from ..models import check_batch, evaluating, folded, halved, logits_of
 from .ball import NORMS, l2, project, random_delta
-from .checks import check_batch, check_choice, check_count, check_size
+from .checks import check_choice, check_count, check_size
 
 STEPS = ("sign", "gradient")
 
@@ -98,7 +98,8 @@ def pgd(
     if eps == 0 or (steps == 0 and random_start is False):
         return x.clone()
     network = folded(model, x)
-    ascent = partial(_ascend, model, network, eps=eps, step_size=step_size, steps=steps, norm=norm, step=step, early_stop=early_stop)
+    climb = partial(_ascend, model, network, eps=eps, step_size=step_size, steps=steps, norm=norm, step=step, early_stop=early_stop)
+    ascent = partial(halved, climb)
     with evaluating(model):
         best = ascent(x, y, _start(x, eps, norm, random_start, generator))
         if restarts == 1:
@@ -128,10 +129,10 @@ def _ascend(
     """One run of `pgd` from ``x_adv``, with gradients of ``network``, which is ``model`` up to rounding."""
     found, left = x_adv.clone(), torch.arange(len(x), device=x.device)
     keep: slice | Tensor = slice(None)
-    for _ in range(steps):
+    for taken in range(steps):
         x_adv = x_adv.detach().requires_grad_()
         with torch.enable_grad():
-            logits = network(x_adv).float()
+            logits = logits_of(network, x_adv, None if taken else y).float()
             losses = F.cross_entropy(logits, y, reduction="none")
         if early_stop:
             keep = ~_fooled(model, x_adv.detach(), y, logits)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import evaluating
+from ..models import check_batch, evaluating, logits_of
 from .ball import l2
-from .checks import check_batch, check_choice, check_count, check_size
+from .checks import check_choice, check_count, check_size
 from .flow import total_variation, warp
 from .lbfgs import QuasiNewton
 
@@ -69,7 +69,7 @@ def spatial(
         for done in range(steps + 1):
             flow = flow.detach().requires_grad_()
             with torch.set_grad_enabled(done < steps):
-                logits = model(warp(exact, half_side * flow).to(x.dtype)).float()
+                logits = logits_of(model, warp(exact, half_side * flow).to(x.dtype), None if done else y).float()
                 objective = tv_weight * total_variation(flow) - F.cross_entropy(logits, y, reduction="none")
             better = objective.detach() < lowest
             lowest = torch.where(better, objective.detach(), lowest)

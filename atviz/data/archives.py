@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import lzma
 import shutil
-import tarfile
-import zipfile
-import zlib
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,9 @@ from pathlib import Path
 
 from .. import home
 from .folders import Listing
+from .unpack import unpack
+
+TRIES, PAUSE = 3, 1.0  # of a download, and seconds before the second try
 
 
 def downloads() -> Path:
@@ -60,6 +60,7 @@ class Archive:
             into = downloads() / f"{name}-{key}"
             if not into.is_dir():
                 _unpack([packed], into)
+                _tell_unpublished(packed, self.files)
         elif may_download and not self._found(name, into):
             _unpack([_download(name, url, md5, into) for url, md5 in self.files.items()], into / name)
         found = self._found(name, into)
@@ -74,16 +75,24 @@ class Archive:
 
 
 def retrieve(url: str, folder: Path, md5: str | None = None) -> Path:
-    """Download a file into a folder, unless it is already there, and check its MD5 sum.
+    """Download a file into a folder, unless it is already there, and check its MD5 sum. What fails is tried `TRIES` times.
 
     Raises:
-        OSError: the server refused.
+        OSError: the server refused, or the connection was cut; nothing is left.
         ValueError: another MD5 sum; nothing is left.
     """
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    return Path(pooch.retrieve(url, f"md5:{md5}" if md5 else None, fname=url.rpartition("/")[2], path=folder))
+    for left in reversed(range(TRIES)):
+        try:
+            return Path(pooch.retrieve(url, f"md5:{md5}" if md5 else None, fname=url.rpartition("/")[2], path=folder))
+        except (OSError, ValueError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", 0)
+            if not left or 400 <= status < 500:  # the server knows no such file
+                raise
+            time.sleep(PAUSE * (TRIES - left))
+    raise AssertionError
 
 
 @contextmanager
@@ -99,6 +108,16 @@ def complete(target: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _tell_unpublished(packed: Path, files: Mapping[str, str]) -> None:
+    with packed.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found not in files.values():
+        warnings.warn(
+            f"{packed} is not the archive that was published (MD5 {found}, published {', '.join(files.values())}): it was packed anew, or is damaged",
+            stacklevel=5,
+        )
+
+
 def _download(name: str, url: str, md5: str, into: Path) -> Path:
     try:
         return retrieve(url, into / "packed" / name, md5)
@@ -112,14 +131,9 @@ def _download(name: str, url: str, md5: str, into: Path) -> Path:
 
 def _unpack(packed: list[Path], target: Path) -> None:
     """Unpack archives, and copy MATLAB files, into ``target``, all of them or none."""
-    from torchvision.datasets.utils import extract_archive
-
     with complete(target) as partial:
         for path in packed:
-            try:
-                if path.suffix == ".mat":
-                    shutil.copy(path, partial)
-                else:
-                    extract_archive(path, partial)
-            except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, RuntimeError) as error:
-                raise ValueError(f"{path} is damaged or no archive ({' '.join(str(error).split())}); fetch it again") from error
+            if path.suffix == ".mat":
+                shutil.copy(path, partial)
+            else:
+                unpack(path, partial)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -17,6 +18,7 @@ from .instruments import key
 from .intervals import mean_interval, paired_difference
 from .rivals import Rival, signed
 
+SCHEMA = Path(__file__).with_name("findings.schema.json")  # of a file of rows
 VERDICTS = {"agrees": "as {paper} report", "disagrees": "unlike {paper}", "inconclusive": "inconclusive"}
 NOT_JUDGED = "not judged"  # the verdict where the comparison is not the paper's
 
@@ -259,4 +261,4 @@ def markdown(findings: list[Finding]) -> str:
     rows = [[c["what"], c["baseline"], c["subject"], c["difference"], c["n"], c["judged"]] for c in (f.cells(names) for f in findings)]
     header = ["", *names, "difference [95 %]", "n", ""]
     lines = [header, ["---", "--:", "--:", "--:", "--:", "---"], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

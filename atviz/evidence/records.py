@@ -45,6 +45,18 @@ class Store:
         self.read += 1
         return value
 
+    def examined(self) -> tuple[int, list[Path]]:
+        """How many records of the folder are whole, and the files of those that are not."""
+        good, bad = 0, list[Path]()
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                kept = disk.read_json(path)
+                whole = kept["sha256"] == _checksum(kept["key"], kept["value"])
+            except (ValueError, KeyError, TypeError):
+                whole = False
+            good, bad = good + whole, bad if whole else [*bad, path]
+        return good, bad
+
     def keep(self, key: dict[str, Any], value: Any) -> None:
         """Keep a value under ``key``, in a file that is complete or not there."""
         kept = {"key": _plain(key), "value": _plain(value)}

@@ -6,6 +6,7 @@ from .classes import Restrict, fitted, imagenet_names, read_mapping
 from .fits import Known, check_fits, known_of
 from .inference import (
     bf16_is_faster,
+    check_batch,
     check_images,
     check_pixels,
     device_of,
@@ -13,17 +14,56 @@ from .inference import (
     fast_autocast,
     fingerprint,
     halve,
+    logits_of,
     memory_format,
 )  # fmt: skip
 from .network import Network, Networks
-from .passes import folded, predict
+from .passes import folded, halved, predict
 from .randomize import randomized
 from .references import Reference, check_names, load, split
 from .weights import PRETRAINED, has_small_stem, origin, read_state, refused, tensors_only
 
 __all__ = [
-    "ARCHITECTURES", "PRETRAINED", "AlexNet", "Known", "Network", "Networks", "Normalize", "Reference", "ResNet", "Restrict", "Standardize",
-    "bf16_is_faster", "build", "check_fits", "check_images", "check_names", "check_pixels", "checkpoints", "device_of", "evaluating", "fast_autocast",
-    "fingerprint", "fitted", "folded", "halve", "has_small_stem", "imagenet_names", "known_of", "load", "memory_format", "origin", "parse",
-    "predict", "randomized", "read_mapping", "read_state", "refused", "split", "tensors_only",
+    "ARCHITECTURES",
+    "PRETRAINED",
+    "AlexNet",
+    "Known",
+    "Network",
+    "Networks",
+    "Normalize",
+    "Reference",
+    "ResNet",
+    "Restrict",
+    "Standardize",
+    "bf16_is_faster",
+    "build",
+    "check_batch",
+    "check_fits",
+    "check_images",
+    "check_names",
+    "check_pixels",
+    "checkpoints",
+    "device_of",
+    "evaluating",
+    "fast_autocast",
+    "fingerprint",
+    "fitted",
+    "folded",
+    "halve",
+    "halved",
+    "has_small_stem",
+    "imagenet_names",
+    "known_of",
+    "load",
+    "logits_of",
+    "memory_format",
+    "origin",
+    "parse",
+    "predict",
+    "randomized",
+    "read_mapping",
+    "read_state",
+    "refused",
+    "split",
+    "tensors_only",
 ]  # fmt: skip

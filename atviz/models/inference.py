@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+MISFIT = re.compile(
+    r"dtype|scalar type|device|\bsizes?\b|shapes?\b|channels|dimension"
+)  # of what torch says of images that a layer does not take
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -63,8 +69,52 @@ def check_pixels(x: Tensor) -> None:
             raise ValueError(f"pixels run from {low:.4g} to {high:.4g}; they must be in [0, 1]: normalization is the model's first layer")
 
 
+def check_batch(x: Tensor, y: Tensor) -> None:
+    """ValueError unless ``x`` are pixels, as by `check_pixels`, and ``y`` are the numbers of their classes, (N,) int64."""
+    check_pixels(x)
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y has shape {tuple(y.shape)} for {len(x)} images; it must be ({len(x)},)")
+    if y.dtype != torch.int64:
+        raise ValueError(f"y is {y.dtype}; labels are the numbers of classes, torch.int64 (y.long())")
+
+
+def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None = None) -> Tensor:
+    """``network(x)``, (N, classes), for images (N, C, H, W) and labels (N,) that it can be asked for.
+
+    Raises:
+        ValueError: in one sentence, images that the network does not take (their shape, type or device), an answer that is not
+            (N, classes), or labels that it has no class for.
+    """
+    try:
+        logits = network(x)
+    except RuntimeError as error:
+        if out_of_memory(error) or not MISFIT.search(str(error)):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}, {x.dtype} on {x.device}: {reason}") from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
+    if y is not None and len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
+        raise ValueError(f"labels run from {y.min()} to {y.max()}, but the network has {logits.shape[1]} classes, numbered from 0")
+    return logits
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice."""
+    told = ("out of memory", "can't allocate memory")  # torch has a class of its own only for GPUs
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error).lower() for text in told)
+
+
 def bf16_is_faster(device: torch.device) -> bool:
-    """Whether this hardware multiplies bfloat16 natively: CUDA from compute capability 8 on, CPUs with AVX-512 BF16 or AMX."""
+    """Whether this hardware multiplies bfloat16 natively: CUDA from compute capability 8 on, CPUs with AVX-512 BF16 or AMX.
+
+    ``ATVIZ_BF16=0`` in the environment says that it does not, so that trainings, attacks and maps are in fp32, as on any other machine.
+    """
+    if (asked := os.environ.get("ATVIZ_BF16", "")) not in ("", "0"):
+        raise ValueError(f"ATVIZ_BF16 is {asked!r}; it must be 0, or not set")
+    if asked:
+        return False
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     probes = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile")]
@@ -106,11 +156,9 @@ def answered(module: nn.Module, x: Tensor) -> int:
             evaluating(module), torch.no_grad(), torch.autocast(device.type, enabled=False),
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         ):  # fmt: skip
-            logits = module(x.to(device))
+            return logits_of(module, x.to(device)).shape[1]
+    except ValueError:
+        raise
     except Exception as error:  # whatever a network raises
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}: {reason}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
-    return logits.shape[1]

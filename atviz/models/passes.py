@@ -6,8 +6,10 @@ or backward.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from .inference import device_of, evaluating, memory_format
+from .inference import device_of, evaluating, logits_of, memory_format, out_of_memory
 
 PROBES = 2  # images on which a folded network is compared with the network itself
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -51,6 +53,25 @@ def folded(model: nn.Module, x: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda images: graph(images.contiguous(memory_format=layout))
 
 
+def halved(call: Callable[..., Tensor], *given: Tensor) -> Tensor:
+    """``call(*given)``, whose result has a row for each row of what is given; in halves where memory does not suffice for all at once.
+
+    The result is the same where every row is computed by itself, as in a pass in eval mode. A warning tells of it, once.
+
+    >>> halved(lambda x: 2 * x, torch.arange(3))
+    tensor([0, 2, 4])
+    """
+    try:
+        return call(*given)
+    except (RuntimeError, MemoryError) as error:
+        if len(given[0]) < 2 or not out_of_memory(error):
+            raise
+    # outside the handler, whose traceback holds what the call had made
+    warnings.warn("memory does not suffice for a whole batch; it is taken in halves, with the same result", RuntimeWarning, stacklevel=2)
+    middle = len(given[0]) // 2
+    return torch.cat([halved(call, *(rows[:middle] for rows in given)), halved(call, *(rows[middle:] for rows in given))])
+
+
 def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
     """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; in eval mode and fp32."""
     found, network = [], None
@@ -59,7 +80,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk:
             network = folded(model, x) if network is None else network
             # gradients are off for this forward pass alone: the batches may come from an attack
             with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                logits = network(x)
+                logits = halved(partial(logits_of, network), x)
                 found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
     return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
 

@@ -67,7 +67,7 @@ class Page:
         """A sentence for the notebook; nothing for ""."""
         from IPython.display import Markdown
 
-        return Markdown(text) if text else None
+        return Markdown(_plain(text)) if text else None
 
     def note(self, *found: Finding | None) -> None:
         """Keep findings for the page's conclusion. None, of a claim that the networks do not allow to measure, is left out."""
@@ -79,8 +79,13 @@ class Page:
 
         self._write("findings", f"{self.name}.json", json.dumps([f.row() for f in self.findings], indent=1).encode())
         table = f"{findings.markdown(self.findings)}\n\n" if self.findings else ""
-        return Markdown(f"{table}**Found.** {findings.sentence(self.findings)} {also} {self.remark}".strip())
+        return Markdown(_plain(f"{table}**Found.** {findings.sentence(self.findings)} {also} {self.remark}".strip()))
 
     def _write(self, kind: str, name: str, content: bytes) -> None:
         if self.out:
             disk.write(Path(self.out) / kind / (name if kind == "findings" else f"{self.name}_{name}"), content)
+
+
+def _plain(text: str) -> str:
+    """Markdown in which names of classes, networks and files are text, and no HTML."""
+    return text.replace("<", "&lt;")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models import check_pixels, evaluating
+from ..models import check_batch, evaluating
 from .defaults import DEFAULTS, Arguments
 from .gradients import image_seed, mean_image
 from .tracing import for_deep_lift, for_lrp
@@ -39,7 +39,7 @@ def explain(name: str, model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0,
     """
     import captum.attr  # half a second
 
-    check_pixels(x)
+    check_batch(x, y)
     if name == "FeaturePermutation" and len(x) < 2:
         raise ValueError(f"FeaturePermutation exchanges patches between images, and x holds {len(x)}; give at least 2")
     if name == "NoiseTunnel" and of not in TUNNELED:

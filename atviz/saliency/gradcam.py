@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import Normalize, Standardize, check_pixels, evaluating
+from ..models import Normalize, Standardize, check_batch, evaluating
 from .filters import hooked
 from .guided import guided_backprop
 
@@ -25,7 +25,7 @@ def grad_cam(model: nn.Module, x: Tensor, y: Tensor, *, layer: str | nn.Module |
     """
     from captum.attr import LayerGradCam  # half a second
 
-    check_pixels(x)
+    check_batch(x, y)
     module = _last(model, x) if layer is None else model.get_submodule(layer) if isinstance(layer, str) else layer
     leaf = x.detach().clone().requires_grad_()
     with evaluating(model), torch.enable_grad():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import Normalize, check_pixels, evaluating, fast_autocast, folded
+from ..models import Normalize, check_batch, evaluating, fast_autocast, folded, halved, logits_of
 
 SCORES = ("log_prob", "logit", "loss")
 # on a CPU the activations of one pass should fit its cache: so many pixels, and so many images at most
@@ -38,7 +39,7 @@ def grad(model: nn.Module, x: Tensor, y: Tensor, *, score: str = "log_prob") -> 
     tensor([[[[3., 3.],
               [3., 3.]]]])
     """
-    check_score(x, score)
+    check_score(x, y, score)
     with evaluating(model):
         return in_passes(folded(model, x), x, y, score)
 
@@ -101,7 +102,7 @@ def smoothing(
 
     The last mean is `smooth_grad`'s. Between two of them the model is as it was.
     """
-    check_score(x, score)
+    check_score(x, y, score)
     if n < 1 or not sigma >= 0:
         raise ValueError(f"n is {n} and sigma {sigma}; they must be at least 1 and 0")
     chunk = pass_size(x) if chunk is None else chunk
@@ -143,15 +144,22 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients  # half a second
 
-    check_pixels(x)
+    check_batch(x, y)
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1")
     start = (mean_image(model, x) if baseline is None else baseline).to(x).expand_as(x)
     size = pass_size(x)
     with evaluating(model), fast_autocast(x.device, bf16):
         explainer = IntegratedGradients(folded(model, x), multiply_by_inputs=False)
+        along = partial(explainer.attribute, n_steps=steps, method="riemann_left")
+
+        def path(part: Tensor, base: Tensor, labels: Tensor) -> Tensor:
+            # of a half, half of the points at once
+            few = max(1, size * len(part) // min(size, len(x)))
+            return along(part, base, target=labels, internal_batch_size=max(few, len(part)))
+
         parts = [
-            explainer.attribute(part, base, target=labels, n_steps=steps, method="riemann_left", internal_batch_size=max(size, len(part)))
+            halved(path, part, base, labels)
             for part, base, labels in zip(x.detach().split(size), start.split(size), y.split(size), strict=True)
         ]
     maps = torch.cat(parts)
@@ -174,17 +182,21 @@ def image_seed(image: Tensor, seed: int) -> int:
     return zlib.crc32(image.detach().float().cpu().contiguous().numpy().tobytes(), seed & 0xFFFFFFFF)
 
 
-def check_score(x: Tensor, score: str) -> None:
-    """ValueError unless the score is one of `SCORES` and the pixels are in [0, 1]."""
+def check_score(x: Tensor, y: Tensor, score: str) -> None:
+    """ValueError unless the score is one of `SCORES`, and pixels and labels are such (`models.check_batch`)."""
     if score not in SCORES:
         raise ValueError(f"score is {score!r}; it must be one of {', '.join(SCORES)}")
-    check_pixels(x)
+    check_batch(x, y)
 
 
 def _gradient(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, score: str) -> Tensor:
+    return halved(partial(_gradient_at_once, model, score), x, y)
+
+
+def _gradient_at_once(model: Callable[[Tensor], Tensor], score: str, x: Tensor, y: Tensor) -> Tensor:
     leaf = x.detach().clone().requires_grad_()
     with torch.enable_grad():
-        logits = model(leaf).float()
+        logits = logits_of(model, leaf, y).float()
         if score == "logit":
             total = logits.gather(1, y[:, None]).sum()
         else:

@@ -68,7 +68,7 @@ class _NoFunctionalReLU(TorchFunctionMode):
 
 
 def _with_rule(rule: type[torch.autograd.Function], what: str, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    check_score(x, "logit")
+    check_score(x, y, "logit")
     relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     if not relus:
         raise ValueError(f"{what} needs nn.ReLU modules, and {type(model).__name__} has none")

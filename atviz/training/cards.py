@@ -32,10 +32,10 @@ def card_table(networks: Networks) -> pd.DataFrame:
 
 
 def _trained(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
-    recipe = Recipe(**card["recipe"])
-    stopped = f"stopped at step {card['stopped_at']}" if card["stopped_at"] else f"{len(card['history'])} epochs"
-    remarks = [f"catastrophic overfitting in epoch {card['collapsed_at']}" if card["collapsed_at"] else "", card.get("fitted", "")]
-    seconds = sum(row["seconds"] for row in card["history"])
+    recipe, history = Recipe.of(card["recipe"]), card.get("history", [])
+    stopped = f"stopped at step {card['stopped_at']}" if card.get("stopped_at") else f"{len(history)} epochs"
+    remarks = [f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else "", card.get("fitted", "")]
+    seconds = sum(row.get("seconds") or 0 for row in history)
     return {"model": name, "trained on": recipe.title if recipe.adversarial else "clean images", "training": stopped, "seconds": round(seconds),
             "clean (%)": round(100 * card["metrics"]["clean"], 2), "remark": "; ".join(filter(None, remarks)), "sha256": card["sha256"][:12]}  # fmt: skip
 

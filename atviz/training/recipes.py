@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -34,6 +34,14 @@ class Recipe:
     schedule: str = "one-cycle"  # "one-cycle" | "step"
     milestones: tuple[int, ...] = ()  # "step": the rate falls to a tenth after each of these epochs
     augment: str | None = "crop-flip"
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Recipe:
+        """The recipe that a card describes; ValueError for one that this version does not know."""
+        known = {field.name for field in fields(cls)}
+        if strange := [name for name in described if name not in known]:
+            raise ValueError(f"the recipe {described.get('name', '')!r} has {strange[0]!r}, which this atviz does not know")
+        return cls(**{"name": "", **described})
 
     @property
     def adversarial(self) -> bool:

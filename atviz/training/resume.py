@@ -63,7 +63,7 @@ def restore(path: Path, parts: Mapping[str, Any], of: Any, device: torch.device)
         except WRONG as error:
             for name, part in parts.items():
                 part.load_state_dict(fresh[name])
-            reason = refused(error) or " ".join(str(error).split())[:200] or type(error).__name__
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
             warnings.warn(f"{file} cannot be used ({reason}); the training goes on from {instead}", stacklevel=3)
     return None
 
@@ -75,5 +75,8 @@ def _read(file: Path, device: torch.device) -> dict[str, Any]:
         raise ValueError(f"it does not begin with {START.decode().strip()!r}")
     if head[len(START) :].strip() != hashlib.sha256(rest).hexdigest().encode():
         raise ValueError("its checksum is wrong: it was cut or changed")
-    with tensors_only():
-        return torch.load(io.BytesIO(rest), map_location=device, weights_only=True)
+    try:
+        with tensors_only():
+            return torch.load(io.BytesIO(rest), map_location=device, weights_only=True)
+    except Exception as error:  # torch has many for what is no state
+        raise ValueError(refused(error) or " ".join(str(error).split())[:200]) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .. import home, models, shipped
+from .. import disk, home, models, shipped
 from ..models import Network, Networks, checkpoints
 from . import loop
 from .plan import Plan
@@ -56,10 +58,19 @@ class Trainer:
         if network is None:
             folder = self.ready(name) or self.folder(name)
             if not checkpoints.exists(folder):
-                self._train(folder, self.recipe(name))
+                recipe = self.recipe(name)
+                with self._alone(folder):
+                    if not checkpoints.exists(folder):  # else another process has trained it meanwhile
+                        self._train(folder, recipe)
             network = models.load(folder)
         network = models.fitted(network, self.plan.images.test, self.plan.mapping)
         return replace(network, name=name, module=network.module.to(self.device))
+
+    def _alone(self, folder: Path) -> AbstractContextManager[None]:
+        """One process at a time trains a network; the processes of one training do it together."""
+        if self.fabric and self.fabric.world_size > 1:
+            return nullcontext()
+        return disk.alone(folder.with_name(folder.name + ".training"), wait=lambda said: print(said, file=sys.stderr, flush=True))
 
     def ready(self, name: str) -> Path | None:
         """Where a trained network lies: trained here, or one of the seeds that ship in ``checkpoints/seeds``; None where there is none.

@@ -14,6 +14,7 @@ from dataclasses import replace
 import nbformat
 import pytest
 
+from atviz import disk
 from atviz.app import engines, pipeline
 from atviz.notebook import Settings
 from atviz.training import Trainer
@@ -310,7 +311,9 @@ def test_killed_in_the_middle_of_training_it_goes_on_from_the_last_epoch(tmp_pat
     assert kept, "no epoch was finished in two minutes"
     import torch
 
-    done = torch.load(kept[0], weights_only=True)["done"]
+    from atviz.training import resume
+
+    done = resume._read(kept[0], torch.device("cpu"))["done"]
     assert 0 < done["epoch"] < 30, "killed too late to show anything"
     finished = atviz(*args, home=tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -371,3 +374,46 @@ def test_outputs_are_of_the_code_and_not_of_the_prose():
     assert pipeline.source_digest(other) == pipeline.source_digest(notebook)
     other.cells[1].source += "\nmore = 1"
     assert pipeline.source_digest(other) != pipeline.source_digest(notebook)
+
+
+def test_a_second_run_in_the_same_folder_says_who_holds_it(tiny, tmp_path, write_notebook):
+    chosen = [write_notebook(tmp_path / "nb", "91_first", "print(1)")]
+    with (
+        disk.alone(tmp_path / "results" / "r"),
+        pytest.raises(OSError, match=rf"^r is in use by process {os.getpid()} on .*; wait for it, or end it$"),
+    ):
+        pipeline.run(tiny, chosen=chosen, name="r")
+    assert pipeline.run(tiny, chosen=chosen, name="r")[1]
+
+
+STUCK = {
+    "import os; os._exit(1)": "its kernel died, as it does when memory does not suffice",
+    "import time; time.sleep(100)": "a cell took more than 3 seconds; --timeout gives it more",
+}
+
+
+@pytest.mark.parametrize("code", STUCK)
+def test_a_kernel_that_dies_and_a_cell_that_hangs_are_told_and_what_was_done_is_kept(tiny, tmp_path, write_notebook, code):
+    chosen = [write_notebook(tmp_path / "nb", "91_first", code), write_notebook(tmp_path / "nb", "92_second", "print('fine')")]
+    folder, good = pipeline.run(tiny, chosen=chosen, name="r", timeout=3)
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    assert not good and stages["91_first"]["error"] == STUCK[code] and stages["92_second"]["status"] == "done"
+    kept = nbformat.read(folder / "notebooks" / "91_first.ipynb", as_version=4)
+    assert any("before" in str(cell.get("outputs")) for cell in kept.cells)
+    assert STUCK[code] in (folder / "index.html").read_text()
+
+
+@pytest.mark.parametrize("command", [["train", "normal"], ["run", "--models", "normal,fgsm-0.1", "--notebooks", "05"]])
+def test_ctrl_c_says_how_to_go_on_and_leaves_what_can_be_resumed(tmp_path, command):
+    process = subprocess.Popen(
+        [*ATVIZ, *command, *TINY, "--epochs", "60"], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("checkpoints/local/*.training")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "atviz: stopped; what is done is kept, and the same command goes on with the rest"
+    assert "Traceback" not in said
+    assert list(tmp_path.glob("checkpoints/local/*.training"))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -118,3 +119,30 @@ def test_the_page_can_be_written_again_from_its_folder(smoke_run, tmp_path):
     assert write_report(smoke_run).read_bytes() == before
     with pytest.raises(FileNotFoundError, match="holds no run"):
         write_report(tmp_path)
+
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+EVIL = "<script>hacked = 1</script><img src=x onerror='hacked = 1'>"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page was opened in no browser")
+def test_names_that_hold_html_are_shown_as_text_and_nothing_runs(judged):
+    from playwright.sync_api import sync_playwright
+
+    run = json.loads((judged / "run.json").read_text())
+    run["settings"] |= {"dataset": f"folder:{EVIL}", "models": [EVIL]}
+    run["stages"]["04_saturate"] |= {"status": "failed", "error": EVIL}
+    (judged / "run.json").write_text(json.dumps(run | {"notes": [EVIL]}))
+    rows = json.loads((judged / "findings" / "04_saturate.json").read_text())
+    odd = {"label": EVIL, "names": [EVIL, "b"], "images": EVIL, "source": EVIL}
+    (judged / "findings" / "04_saturate.json").write_text(json.dumps([row | odd | {"measure": f"m{i}"} for i, row in enumerate(rows)]))
+    (judged / "tables").mkdir()
+    (judged / "tables" / f"04_saturate_{EVIL.replace('/', '')}.csv").write_text(f'class,{EVIL.replace(",", "")}\n"{EVIL}",1\n')
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(write_report(judged).as_uri())
+        text = page.inner_text("body")
+        assert page.evaluate("typeof hacked") == "undefined" and page.evaluate("document.querySelectorAll('script, img').length") == 0
+        browser.close()
+    assert text.count("<script>hacked = 1</script>") >= 6

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 
+from atviz import models
 from atviz.attacks import fgsm, pgd, spatial, warn_if_masked
 
 ATTACKS = {
@@ -107,3 +108,51 @@ def test_rounding_outside_the_range_is_accepted(linear, attack, off):
     x = torch.full((1, 1, 4, 4), 0.0 if off < 0 else 1.0) + off
     x_adv = attack(linear(1, 4, 2), x, torch.tensor([0]))
     assert x_adv.min() >= 0 and x_adv.max() <= 1
+
+
+WRONG = {
+    "labels of floats": lambda x, y: (x, y.float(), "y is torch.float32; labels are the numbers of classes"),
+    "labels of 32 bits": lambda x, y: (x, y.int(), "y is torch.int32"),
+    "too few labels": lambda x, y: (x, y[:-1], "y has shape .* for .* images"),
+    "labels in a column": lambda x, y: (x, y[:, None], "y has shape"),
+    "a label too high": lambda x, y: (x, y + 10, "labels run from .*, but the network has 10 classes, numbered from 0"),
+    "a label below 0": lambda x, y: (x, y - 10, "labels run from -"),
+    "one image": lambda x, y: (x[0], y[:1], r"x must be \(N, C, H, W\)"),
+    "bytes": lambda x, y: ((255 * x).byte(), y, "x must be .* floating-point"),
+    "above 1": lambda x, y: (x + 1, y, r"they must be in \[0, 1\]"),
+    "not a number": lambda x, y: (x * float("nan"), y, r"they must be in \[0, 1\]"),
+    "three channels": lambda x, y: (x.repeat(1, 3, 1, 1)[:, :2], y, "the network does not take images of"),
+    "doubles": lambda x, y: (x.double(), y, "the network does not take images of .*float64"),
+}
+
+
+@every
+@pytest.mark.parametrize("how", WRONG)
+def test_wrong_images_and_labels_are_refused_in_one_sentence_and_change_nothing(trained, batch, attack, how):
+    x, y, sentence = WRONG[how](*(part.clone() for part in batch))
+    before, state = [module.training for module in trained.modules()], models.fingerprint(trained)
+    with pytest.raises(ValueError, match=sentence) as found:
+        attack(trained, x, y)
+    assert "\n" not in str(found.value)
+    assert [module.training for module in trained.modules()] == before and models.fingerprint(trained) == state
+
+
+@every
+@pytest.mark.parametrize("answer", [lambda z: (z, z), lambda z: z[0], lambda z: {"logits": z}], ids=["tuple", "one row", "dict"])
+def test_an_answer_that_is_no_logits_is_refused(linear, images, attack, answer):
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = linear(3, 6, 4)
+
+        def forward(self, x):
+            return answer(self.net(x))
+
+    with pytest.raises(ValueError, match="it must answer with logits"):
+        attack(Odd(), images(side=6), torch.tensor([0, 1, 2, 0, 1, 2]))
+
+
+@every
+def test_a_batch_without_images_stays_one(trained, batch, attack):
+    x, y = batch
+    assert attack(trained, x[:0], y[:0]).shape == x[:0].shape

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tarfile
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,7 @@ def test_tiny_imagenet_is_read_in_its_own_layout(tiny, levels):
     assert train.name == "tiny-imagenet" and train.x.shape == (6, 3, 16, 16)
 
 
+@pytest.mark.filterwarnings("ignore:.*is not the archive that was published")
 @pytest.mark.parametrize("place", ["folder", "parent", "zip"])
 def test_a_copy_is_found_in_whatever_is_named(tiny, tmp_path, place, levels):
     if place == "zip":
@@ -138,6 +140,31 @@ def offered(tiny, tmp_path, loopback, monkeypatch):
     archive = replace(row.find, files={f"{loopback.url}tiny.zip": hashlib.md5(raw).hexdigest()})
     monkeypatch.setitem(sources.SOURCES, "tiny-imagenet", replace(row, find=archive))
     return raw
+
+
+def test_an_archive_that_was_not_published_is_used_with_a_warning(offered, tmp_path):
+    """A tar file has no checksum of what is in it: damage would go unnoticed."""
+    path = tmp_path / "copy.zip"
+    path.write_bytes(offered)
+    assert len(data.load(f"tiny-imagenet:{path}")) == 6  # the published bytes, without a word
+    with zipfile.ZipFile(path) as packed, tarfile.open(tmp_path / "copy.tar", "w") as tar:
+        packed.extractall(tmp_path / "again")
+        tar.add(tmp_path / "again" / "tiny-imagenet-200", "tiny-imagenet-200")
+    with pytest.warns(UserWarning, match=r"copy.tar is not the archive that was published \(MD5 .*\): it was packed anew, or is damaged"):
+        assert len(data.load(f"tiny-imagenet:{tmp_path / 'copy.tar'}")) == 6
+
+
+def test_a_download_that_fails_once_is_tried_again(offered, loopback, monkeypatch):
+    monkeypatch.setattr(archives, "PAUSE", 0)
+    loopback.files["tiny.zip"] = offered[: len(offered) // 2]
+    asked = archives.time.sleep
+
+    def mended(_):
+        loopback.files["tiny.zip"] = offered
+
+    monkeypatch.setattr(archives.time, "sleep", mended)
+    assert len(data.load("tiny-imagenet")) == 6 and loopback.asked == ["/tiny.zip"] * 2
+    monkeypatch.setattr(archives.time, "sleep", asked)
 
 
 @pytest.mark.parametrize("rooted", [False, True])

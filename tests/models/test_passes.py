@@ -1,13 +1,15 @@
 """Passes in eval mode: predictions, and the folded network, which is the network up to rounding or the network itself."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
 import torch
 from torch import nn
 
-from atviz import models
+from atviz import attacks, models, saliency
 from atviz.models import passes
 
 
@@ -198,3 +200,80 @@ def test_predictions_are_those_of_the_network():
     model, x = trained("small-w8").float().eval(), image(200, 3, 32, 32)
     found = models.predict(model, [(part, part) for part in x.split(64)])[:, 0]
     assert torch.equal(found, model(x).argmax(1))
+
+
+class Hungry(nn.Module):
+    """A network for whose batches memory suffices up to a size; it counts its calls."""
+
+    def __init__(self, most, error=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.most, self.error, self.asked = models.build("small-w4", num_classes=3, image_size=8).eval(), most, error, []
+
+    def forward(self, x):
+        self.asked.append(len(x))
+        if len(x) > self.most:
+            raise self.error
+        return self.net(x)
+
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+]
+USES = {
+    "predictions": lambda net, x, y: models.predict(net, [(x, y)]),
+    "PGD": lambda net, x, y: attacks.pgd(net, x, y, eps=0.1, step_size=0.05, steps=2, random_start=True, seed=0),
+    "PGD that stops early": lambda net, x, y: attacks.pgd(net, x, y, eps=0.1, step_size=0.05, steps=2, early_stop=True),
+    "gradient": saliency.grad,
+    "SmoothGrad": lambda net, x, y: saliency.smooth_grad(net, x, y, n=4, bf16=False),
+    "Integrated Gradients": lambda net, x, y: saliency.integrated_gradients(net, x, y, steps=4, bf16=False),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["GPU", "Python", "CPU"])
+@pytest.mark.parametrize("use", USES)
+def test_where_memory_does_not_suffice_the_batch_is_halved_and_the_result_is_the_same(use, error):
+    x, y = image(13, 3, 8, 8), torch.arange(13) % 3
+    expected = USES[use](Hungry(10**9), x, y)
+    net = Hungry(4, error)
+    with pytest.warns(RuntimeWarning, match="memory does not suffice for a whole batch; it is taken in halves, with the same result"):
+        found = USES[use](net, x, y)
+    assert torch.equal(found, expected) if use == "predictions" else torch.allclose(found, expected, atol=1e-5)
+    assert max(net.asked) > 4
+
+
+def test_a_single_image_that_does_not_fit_is_an_error():
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(RuntimeWarning):
+        models.predict(Hungry(0, ERRORS[0]), [(image(2, 3, 8, 8), torch.zeros(2))])
+
+
+def test_another_error_is_not_taken_for_it():
+    net = Hungry(4, RuntimeError("a mistake of the network"))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        models.predict(net, [(image(9, 3, 8, 8), torch.zeros(9))])
+
+
+def test_real_memory_that_runs_out():
+    """The process may take 200 MB more; the activations of the batch are 400 MB."""
+    code = """
+import resource, torch, warnings
+from torch import nn
+from atviz import attacks, models, saliency
+torch.set_num_threads(1)
+net = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+x = torch.rand(400, 1, 64, 64)
+batches = [(part, part) for part in x.split(10)]
+expected = models.predict(net, batches)
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 200_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    found = models.predict(net, [(x, x)])
+assert torch.equal(found, expected)
+print(len({str(w.message) for w in told}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr

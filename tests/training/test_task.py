@@ -93,7 +93,7 @@ def test_the_quick_backbones_ship_in_16_bits_and_are_the_ones_a_plan_would_train
         assert card["data"]["test_digest"] == test.digest
         found = evidence.accuracy(models.load(folder / name).module, test)["top1"]
         assert found == pytest.approx(card["metrics"]["clean"], abs=2 / len(test))
-        adversarial = recipes.Recipe(**card["recipe"]).adversarial
+        adversarial = recipes.Recipe.of(card["recipe"]).adversarial
         assert (card["metrics"]["robust"] > 0.3) == adversarial
 
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -218,3 +221,85 @@ def test_enlarged_images_train_at_their_side(tiny):
     network = trainer.obtain("normal")
     assert network.card["model"]["image_size"] == 24 and network.shape == (3, 24, 24)
     assert len(models.predict(network.module, test.batches(5))) == 12
+
+
+KILLS = int(os.environ.get("ATVIZ_KILLS", "20"))
+KILLED = """
+import os, random, signal, sys, time, warnings
+from pathlib import Path
+import torch
+from atviz import models
+from atviz.training import Plan, Trainer
+warnings.simplefilter("ignore")
+plan = dict(profile="smoke", train_limit=256, test_limit=64, arch="small-w4", epochs=12, models=("normal", "fgsm-0.1"))
+rng, kills, trainings = random.Random(0), 0, 0
+
+def child(seed, models):
+    pid = os.fork()
+    if pid == 0:
+        torch.set_num_threads(1)
+        trainer = Trainer(Plan(**plan, seed=seed))
+        trainer.obtain("fgsm-0.1")
+        os._exit(0)
+    return pid
+
+def home(name):
+    os.environ["ATVIZ_HOME"] = str(Path(sys.argv[1]) / name)
+
+def weights():
+    (path,) = Path(os.environ["ATVIZ_HOME"]).glob("checkpoints/local/*fgsm*/weights.safetensors")
+    return path.read_bytes()
+
+seed = 0
+while kills < int(sys.argv[2]):
+    home(f"whole{seed}")
+    began = time.monotonic()
+    assert os.waitpid(child(seed, models), 0)[1] == 0
+    took = time.monotonic() - began
+    home(f"killed{seed}")
+    while True:
+        pid, end = child(seed, models), time.monotonic() + rng.uniform(0.02, 0.6 * took)
+        while time.monotonic() < end and (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+            time.sleep(0.005)
+        if ended != (0, 0):
+            assert ended[1] == 0
+            break
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        kills += 1
+    found = weights()
+    home(f"whole{seed}")
+    assert found == weights(), seed
+    seed, trainings = seed + 1, trainings + 1
+print(kills, trainings)
+"""
+
+
+def test_a_training_that_is_killed_at_any_moment_ends_with_the_same_weights(tmp_path):
+    """Children of one process, which loads torch once; each is killed after a random time, until one comes to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(KILLS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    kills, trainings = map(int, done.stdout.split())
+    print(f"{kills} kills in {trainings} trainings")
+    assert kills >= KILLS
+    assert not [path for path in tmp_path.rglob("killed*/checkpoints/local/*") if path.name.endswith((".training", ".before"))]
+
+
+def test_two_equal_trainings_at_once_are_one(tmp_path):
+    command = [sys.executable, "-c", "from atviz.app.cli import app; app()", "train", "normal", "--profile", "smoke", "--train-limit", "200",
+               "--test-limit", "60", "--epochs", "10"]  # fmt: skip
+    env = {**os.environ, "ATVIZ_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    (folder,) = [path for path in tmp_path.glob("checkpoints/local/*") if path.is_dir()]
+    assert checkpoints.exists(folder)
+    waited = [err for _, err in said if "waiting for it" in err]
+    assert len(waited) <= 1 and all(f"{folder.name}.training is in use by process" in err for err in waited)

@@ -19,6 +19,7 @@ STYLE: dict[str, Any] = {
     "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#555555",
     "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5.5, "figure.facecolor": "white", "image.interpolation": "nearest",
+    "text.parse_math": False,  # a class may be named a$b$
     "svg.hashsalt": "atviz", "figure.constrained_layout.use": True,
 }  # fmt: skip
 SETTINGS: Any = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"} | STYLE

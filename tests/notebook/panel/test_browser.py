@@ -289,3 +289,51 @@ def test_visitors_do_not_disturb_each_other_and_a_link_opens_the_same(visitor, d
     other.set_viewport_size({"width": 700, "height": 1000})
     other.shot("voila-narrow")
     other.close()
+
+
+RUNS_CODE = """
+async ([kernel, code]) => {
+  const socket = new WebSocket(location.origin.replace('http', 'ws') + `/api/kernels/${kernel}/channels`);
+  const answers = [];
+  socket.onmessage = event => answers.push(event.data);
+  await new Promise((opened, failed) => { socket.onopen = opened; socket.onerror = failed; });
+  const header = {msg_id: 'mine', msg_type: 'execute_request', session: 's', username: 'u', version: '5.3', date: new Date().toISOString()};
+  const content = {code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false};
+  socket.send(JSON.stringify({header, parent_header: {}, metadata: {}, content, channel: 'shell', buffers: []}));
+  await new Promise(later => setTimeout(later, 3000));
+  socket.close();
+}
+"""
+
+
+def test_a_visitor_of_voila_runs_no_code_and_reads_no_file(visitor, home, voila, tmp_path):
+    token, mark = f"token={TOKEN}", tmp_path / "ran"
+    kernels = visitor.request.get(f"{voila}api/kernels?{token}")
+    ids = (
+        [kernel["id"] for kernel in kernels.json()]
+        if kernels.ok
+        else [visitor.evaluate("document.body.outerHTML.match(/kernelId[^a-f0-9]+([a-f0-9-]{36})/)[1]")]
+    )
+    for kernel in ids:
+        visitor.evaluate(RUNS_CODE, [kernel, f"open({str(mark)!r}, 'w')"])
+    assert not mark.exists()
+    (home / "results" / "explore" / "secret.png").write_bytes(b"secret")
+    paths = [
+        "secret.png",
+        "uploads/",
+        "11_explore.ipynb",
+        "../../pyproject.toml",
+        "..%2f..%2fpyproject.toml",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+    ]
+    for path in paths + [copy.name for copy in (home / "results" / "explore").glob("*.ipynb")]:
+        for place in ("voila/files", "files", "voila/static", "static", "view", "api/contents", "tree", "edit"):
+            answer = visitor.request.get(f"{voila}{place}/{path}?{token}")
+            assert not answer.ok or (
+                b"secret" not in answer.body() and b"root:" not in answer.body() and b'"cells"' not in answer.body()
+            ), (place, path)
+    for place in ("terminals/websocket/1", "api/terminals", "api/sessions"):
+        assert not visitor.request.post(f"{voila}{place}?{token}").ok, place
+    stranger = visitor.request.get(f"{voila}api/kernels", headers={"Cookie": ""})
+    assert stranger.status in (401, 403) or "login" in stranger.url
