@@ -17,6 +17,8 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 from .engines import Ended, Task, attempt, check_demands, environment, inherit
 
 MOST_WORKERS = 8  # by default: each holds a copy of torch and of the images
@@ -176,6 +178,7 @@ def _serve(pipe: Connection, environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the parent's: it ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     lock = threading.Lock()
+    tqdm.set_lock(threading.RLock())  # its own, of many processes, would be left over when this one is ended
 
     def send(answer: Any) -> None:
         with lock:

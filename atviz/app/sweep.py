@@ -50,6 +50,9 @@ def run(studies: Sequence[Settings], distortions: Sequence[str], engine: Engine,
     """
     cells = grid(studies, distortions)
     folder = home() / "results" / (name or default_name(cells))
+    _checked(folder, cells)
+    for cell in {cell.settings.dataset: cell for cell in _missing(folder, cells)}.values():
+        check_images(cell)
     with disk.alone(folder):
         return folder, _run(cells, distortions, engine, folder, command)
 
@@ -60,17 +63,15 @@ def _run(cells: Sequence[Cell], distortions: Sequence[str], engine: Engine, fold
 
     record = _checked(folder, cells)
     places = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
-    missing = {cell.name: cell for cell in cells if not finished(places[cell.name])}
+    missing = _missing(folder, cells)
     print(f"{len(cells) - len(missing)} of {len(cells)} cells are done")
-    for cell in {cell.settings.dataset: cell for cell in missing.values()}.values():
-        check_images(cell)
     record |= {
         "version": __version__, "command": command, "cells": list(places), "failed": {}, "distortions": list(distortions),
         "settings": cells[0].settings.described, "datasets": list(dict.fromkeys(cell.settings.dataset for cell in cells)),
         "models": list(dict.fromkeys(cell.model for cell in cells)), "seeds": list(dict.fromkeys(cell.settings.seed for cell in cells)),
     }  # fmt: skip
     disk.write_json(folder / "sweep.json", record)
-    tasks = [Task(cell.name, measure, (cell, places[cell.name]), _needs(cell, missing.values())) for cell in missing.values()]
+    tasks = [Task(cell.name, measure, (cell, places[cell.name]), _needs(cell, missing)) for cell in missing]
     for ended in engines.run(tasks, engine, title="cells"):
         if ended.error:
             record["failed"][ended.name] = ended.error
@@ -94,7 +95,11 @@ def _checked(folder: Path, cells: Sequence[Cell]) -> dict[str, Any]:
     return record
 
 
-def _needs(cell: Cell, missing: Sequence[Cell] | Any) -> tuple[str, ...]:
+def _missing(folder: Path, cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if not finished(folder / "cells" / f"{cell.name}.json")]
+
+
+def _needs(cell: Cell, missing: Sequence[Cell]) -> tuple[str, ...]:
     """The cell whose network must be trained before this one."""
     place = cell.settings.dataset, cell.settings.seed, cell.stops_at
     return tuple(other.name for other in missing if (other.settings.dataset, other.settings.seed, other.model) == place)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atviz import attacks, evidence
-from atviz.app import cells, files
+from atviz import attacks, disk, evidence
+from atviz.app import cells
 from atviz.notebook import Settings
 from atviz.training import Trainer
 
@@ -87,7 +87,7 @@ def test_a_cell_holds_the_same_rows_as_the_measurements_themselves(tiny, tmp_pat
     before = path.stat().st_mtime_ns
     cells.measure(cell, path)
     assert path.stat().st_mtime_ns == before
-    files.save(path, found | {"version": "0"})
+    disk.write_json(path, found | {"version": "0"})
     assert not cells.finished(path)
 
 

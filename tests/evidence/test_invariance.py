@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from atviz import attacks, evidence
-from atviz.evidence import instruments, maps, outcomes
+from atviz.evidence import instruments, maps
 from atviz.evidence.instruments import MAPS, sliders
 
 WAYS = {"batches of 1": {"batch": 1}, "batches of 7": {"batch": 7}, "two threads": {"threads": 2}, "another order": {"order": True}}
@@ -44,9 +44,9 @@ def changed(images, *, batch=None, threads=None, order=False):
 def test_predictions_under_every_distortion(trained, few, name, way):
     row = instruments.find(name)
     level = row.usable(few.shape)[len(row.usable(few.shape)) // 2]
-    expected = outcomes.outcomes({"": trained}, few, {name: [level]}, batch_size=len(few))
+    expected = evidence.outcomes({"": trained}, few, {name: [level]}, batch_size=len(few))
     images, batch, places = changed(few, **WAYS[way])
-    found = outcomes.outcomes({"": trained}, images, {name: [level]}, batch_size=batch)
+    found = evidence.outcomes({"": trained}, images, {name: [level]}, batch_size=batch)
     assert np.array_equal(found.clean[""], expected.clean[""][places])
     hits, known = found.distorted["", name, level], expected.distorted["", name, level]
     if way != "another order" or (row.draws is None and name != "stylize"):
