@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 PLAIN = (ValueError, OSError, FloatingPointError)  # errors whose own words are a sentence for the user
 SHOWN = 8  # running tasks that the bar names
+EVERY = 30  # seconds between two lines of progress in a log
 
 
 class Failed(Exception):
@@ -62,7 +63,7 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
     """Run tasks, each after those it needs, and yield each as it ends. A task that needs a failed one fails without being started.
 
     One bar shows how many have ended, which are running and how far they are, and from both the time that is left; a line tells of each
-    that ends.
+    that ends. Where the output is no terminal, a line tells the same every `EVERY` seconds.
 
     Raises:
         ValueError: tasks that need each other in a circle (`graphlib.CycleError`).
@@ -76,6 +77,7 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
     order = TopologicalSorter({task.name: task.needs for task in tasks})
     order.prepare()
     running: dict[str, None] = {}
+    began = told = time.monotonic()
     bar = tqdm(total=len(tasks), desc=title, unit="task", smoothing=0, disable=bool(os.environ.get("TQDM_DISABLE")))
     done = 0
     with engine, bar:
@@ -95,6 +97,9 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
                 ended = engine.wait()
                 bar.n = _ended(done, engine.progress)
                 bar.set_postfix_str(_few(running, engine.progress), refresh=sys.stderr.isatty())  # a log would be full of it
+                if ended is None and not sys.stderr.isatty() and time.monotonic() - told > EVERY:
+                    told = time.monotonic()
+                    bar.write(f"{title}: {_few(running, engine.progress)}{_left(told - began, bar.n, len(tasks))}")
             running.pop(ended.name, None)
             failed |= {ended.name} if ended.error else set()
             order.done(ended.name)
@@ -102,6 +107,7 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
             done += 1
             bar.n = _ended(done, {name: said for name, said in engine.progress.items() if name != ended.name})
             bar.refresh()
+            told = time.monotonic()
             yield ended
 
 
@@ -109,6 +115,14 @@ def _ended(done: int, progress: Mapping[str, str]) -> float:
     """How many tasks are done, those that are running by the share of them that is done: the rest of the time is estimated from it."""
     shares = [float(said.removesuffix("%")) / 100 for said in progress.values() if said.endswith("%")]
     return round(done + sum(shares), 1) if shares else done
+
+
+def _left(seconds: float, done: float, total: int) -> str:
+    """About how much time is left, in words; "" where nothing is done yet."""
+    if not done:
+        return ""
+    left = seconds * (total - done) / done
+    return f"; about {left / 60:.0f} min left" if left > 90 else f"; about {left:.0f} s left"
 
 
 def _few(running: Iterable[str], progress: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from .engines import Ended, Task, attempt, check_demands, environment, inherit
+from .engines import EVERY, Ended, Task, attempt, check_demands, environment, inherit
 
 MOST_WORKERS = 8  # by default: each holds a copy of torch and of the images
 BAR = re.compile(r"(\d+)%\|")  # as tqdm draws it
@@ -107,7 +107,8 @@ class Local:
 
     def wait(self) -> Ended | None:
         busy = {worker.pipe: worker for worker in self._pool if worker.task}
-        return busy[connection.wait(list(busy))[0]].answer()  # type: ignore[index]
+        answers = connection.wait(list(busy), EVERY)
+        return busy[answers[0]].answer() if answers else None  # type: ignore[index]
 
 
 class _Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from io import BytesIO
@@ -27,12 +28,14 @@ def decode(path: Path | str, size: int | None = None) -> np.ndarray:
     16-bit gray is scaled to 8 bits, transparent pixels are composited on white, gray and CMYK become RGB.
 
     Raises:
-        ValueError: an empty file, or floating-point pixels, whose range is unknown.
+        ValueError: an empty file, floating-point pixels, whose range is unknown, or more than ``PIL.Image.MAX_IMAGE_PIXELS``.
         OSError: a file that is damaged or not an image.
     """
     if os.stat(path).st_size == 0:
         raise ValueError("empty file")
     with Image.open(path) as opened:
+        if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise ValueError(f"{opened.width} × {opened.height} pixels, more than Pillow's limit")
         image = to_rgb(opened)
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)

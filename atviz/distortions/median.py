@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 15  # pixels that are sorted at once on a CPU, so that their lists fit its cache
+# values of one operation on a CPU: their lists fit its cache, and torch splits larger ones among threads, which meet too often to gain
+CHUNK = (1 << 15) - 1
 
 
 class Sorted(NamedTuple):
@@ -34,7 +35,7 @@ def median(x: Tensor, size: int) -> Tensor:
     flat = padded.flatten()  # the offsets from a square's first pixel to the others are always the same
     reach = (size - 1) * (row + 1)
     found = torch.empty_like(flat)
-    for part in range(0, len(flat) - reach, chunk := CHUNK if x.device.type == "cpu" else 1 << 22):
+    for part in range(0, len(flat) - reach, chunk := max(CHUNK // 2, CHUNK - reach) if x.device.type == "cpu" else 1 << 22):
         values = flat[part : part + chunk + reach]
         columns = _repeat(Sorted([values], 0, 1), size, row, size**2)
         squares = _repeat(columns, size, 1, size**2)

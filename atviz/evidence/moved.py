@@ -6,25 +6,26 @@ import pandas as pd
 import torch
 
 from .. import distortions
-from ..data import Images
+from ..data import AnyImages, as_images
 from .instruments import find
 from .material import completed
-from .outcomes import Distortions, Material
+from .outcomes import Material
+from .wanted import AnyDistortions, as_levels, usable
 
 
-def moved(images: Images, wanted: Distortions, *, eps: float, seed: int = 0, material: Material | None = None) -> pd.DataFrame:
+def moved(images: AnyImages, wanted: AnyDistortions, *, eps: float, seed: int = 0, material: Material | None = None) -> pd.DataFrame:
     """How far each distortion moves the images, one row per distortion and level.
 
     Columns: ``distortion``, ``level``, ``moved`` (share of the values of an image, channels × pixels, that change by more than ``eps``;
     mean over images), ``inside`` (share of the images of which none does), ``n`` (images).
     """
-    rows = []
-    for name, levels in wanted.items():
+    held, rows = as_images(images), []
+    for name, levels in as_levels(wanted).items():
         instrument = find(name)
-        made = completed(instrument, images, material)
-        for level in levels:
+        made = completed(instrument, held, material)
+        for level in usable(name, held) if levels is None else levels:
             distort = instrument.at(level, seed=seed, material=made)
-            shares = torch.cat([distortions.moved(x, distort(x), eps) for x, _ in images.batches(100)])
+            shares = torch.cat([distortions.moved(x, distort(x), eps) for x, _ in held.batches(100)])
             rows.append(
                 {
                     "distortion": name,

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import saliency
-from ..data import Images
+from ..data import AnyImages, as_images
 from ..models import check_fits, device_of, fingerprint, randomized
 from .records import Store, cell
+from .wanted import AnyModel, as_module, as_modules
 
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 LIKENESS = ("rank", "signed", "ssim")  # what `likeness` measures, in its order
@@ -31,7 +32,7 @@ def likeness(a: Tensor, b: Tensor) -> np.ndarray:
 
 
 def pairs(
-    models: Mapping[str, nn.Module], images: Images, method: str, *, batch_size: int = 100, store: Store | None = None
+    models: Mapping[str, AnyModel], images: AnyImages, method: str, *, batch_size: int = 100, store: Store | None = None
 ) -> dict[str, np.ndarray]:
     """`likeness` of the maps of every two models for the true class: ``"a and b"`` -> (n, 3).
 
@@ -41,23 +42,24 @@ def pairs(
         ValueError: an unknown method, or a network that does not fit the images.
     """
     ask, named = asked(method), list(combinations(models, 2))
-    for model in models.values():
-        check_fits(model, images)
+    nets, held = as_modules(models), as_images(images)
+    for net in nets.values():
+        check_fits(net, held)
 
     def run() -> list[Any]:
         found: list[list[Any]] = [[] for _ in named]
-        for x, y in images.batches(batch_size, device=device_of(next(iter(models.values())))):
-            maps = {name: ask(model, x, y) for name, model in models.items()}
+        for x, y in held.batches(batch_size, device=device_of(next(iter(nets.values())))):
+            maps = {name: ask(net, x, y) for name, net in nets.items()}
             for values, (a, b) in zip(found, named, strict=True):
                 values += likeness(maps[a], maps[b]).tolist()
         return found
 
-    key = {"measure": "pairs", **_settings(method), "models": [fingerprint(m) for m in models.values()], "images": images.digest}
+    key = {"measure": "pairs", **_settings(method), "models": [fingerprint(net) for net in nets.values()], "images": held.digest}
     return {f"{a} and {b}": np.array(values) for (a, b), values in zip(named, cell(store, key, run), strict=True)}
 
 
 def cascade(
-    model: nn.Module, images: Images, method: str, *, seed: int = 0, batch_size: int = 100, store: Store | None = None
+    model: AnyModel, images: AnyImages, method: str, *, seed: int = 0, batch_size: int = 100, store: Store | None = None
 ) -> dict[str, np.ndarray]:
     """`likeness` of a model's maps for the true class to those of its copies in `models.randomized`: layer -> (n, 3).
 
@@ -67,21 +69,21 @@ def cascade(
     Raises:
         ValueError: an unknown method, or a network that does not fit the images.
     """
-    ask = asked(method)
-    check_fits(model, images)
+    ask, net, held = asked(method), as_module(model), as_images(images)
+    check_fits(net, held)
 
     def run() -> dict[str, list[Any]]:
-        batches = list(images.batches(batch_size, device=device_of(model)))
-        intact = _maps(model, batches, ask)
-        changed = ((name, _maps(copy, batches, ask)) for name, copy in randomized(model, seed=seed))
+        batches = list(held.batches(batch_size, device=device_of(net)))
+        intact = _maps(net, batches, ask)
+        changed = ((name, _maps(copy, batches, ask)) for name, copy in randomized(net, seed=seed))
         return {name: likeness(intact, maps).tolist() for name, maps in chain([("none", intact)], changed)}
 
-    key = {"measure": "cascade", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed}
+    key = {"measure": "cascade", **_settings(method), "model": fingerprint(net), "images": held.digest, "seed": seed}
     return {name: np.array(values) for name, values in cell(store, key, run).items()}
 
 
 def dependence(
-    model: nn.Module, images: Images, method: str, *, draws: int = 20, seed: int = 0, batch_size: int = 100, store: Store | None = None
+    model: AnyModel, images: AnyImages, method: str, *, draws: int = 20, seed: int = 0, batch_size: int = 100, store: Store | None = None
 ) -> np.ndarray:
     """`likeness` of a model's maps for the true class to those of copies with all their layers drawn anew, mean over images: (draws, 3).
 
@@ -92,18 +94,18 @@ def dependence(
     """
     if draws < 2:
         raise ValueError(f"draws is {draws}; it must be at least 2 for an interval")
-    ask = asked(method)
-    check_fits(model, images)
+    ask, net, held = asked(method), as_module(model), as_images(images)
+    check_fits(net, held)
 
     def run() -> list[Any]:
-        batches = list(images.batches(batch_size, device=device_of(model)))
-        intact, found = _maps(model, batches, ask), []
+        batches = list(held.batches(batch_size, device=device_of(net)))
+        intact, found = _maps(net, batches, ask), []
         for draw in range(draws):
-            *_, (_, untrained) = randomized(model, seed=seed + draw)
+            *_, (_, untrained) = randomized(net, seed=seed + draw)
             found.append(likeness(intact, _maps(untrained, batches, ask)).mean(0).tolist())
         return found
 
-    key = {"measure": "dependence", **_settings(method), "model": fingerprint(model), "images": images.digest, "seed": seed, "draws": draws}
+    key = {"measure": "dependence", **_settings(method), "model": fingerprint(net), "images": held.digest, "seed": seed, "draws": draws}
     return np.array(cell(store, key, run))
 
 

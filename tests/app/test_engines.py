@@ -111,3 +111,28 @@ def test_the_bar_counts_running_tasks_by_what_is_done_of_them():
 def test_the_bar_names_only_a_few():
     assert engines._few(["a", "b"], {"b": "7 %"}) == "a, b 7 %"
     assert engines._few([str(i) for i in range(10)], {}) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(engines, "EVERY", 0)
+
+    class Slow(Here):
+        def wait(self):
+            if self.progress.get("a") != "40 %":
+                self.progress["a"] = "40 %" if self.progress else "20 %"
+                return None
+            self.progress = {}
+            return super().wait()
+
+    list(engines.run([one("a")], Slow(), title="networks"))
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(";")[0] for line in said] == ["networks: a 20 %", "networks: a 40 %", "a: done in 0.0 s"]
+
+
+def test_the_time_that_is_left_is_told_in_round_numbers():
+    assert (engines._left(60, 1, 3), engines._left(60, 0.5, 12), engines._left(5, 0, 3)) == (
+        "; about 2 min left",
+        "; about 23 min left",
+        "",
+    )
+    assert engines._left(20, 2, 3) == "; about 10 s left"

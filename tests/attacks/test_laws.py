@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from atviz import models
 from atviz.attacks import fgsm, pgd, spatial, warn_if_masked
@@ -156,3 +158,30 @@ def test_an_answer_that_is_no_logits_is_refused(linear, images, attack, answer):
 def test_a_batch_without_images_stays_one(trained, batch, attack):
     x, y = batch
     assert attack(trained, x[:0], y[:0]).shape == x[:0].shape
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_attack_stays_in_its_ball_and_in_the_range_and_changes_nothing_else(linear, data):
+    """Images of any size, type and value, networks of any number of classes, radii from nothing to everything."""
+    channels, side, n, classes = (data.draw(st.integers(1, most)) for most in (4, 9, 5, 7))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    seed, norm = data.draw(st.integers(0, 99)), data.draw(st.sampled_from(["linf", "l2"]))
+    model = linear(channels, side, classes, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, channels, side, side, generator=draw, dtype=dtype)
+    x = data.draw(st.sampled_from([x, x.round(), torch.zeros_like(x), torch.ones_like(x)]))
+    y = torch.randint(classes, (n,), generator=draw)
+    eps = data.draw(st.sampled_from([0.0, 1e-6, 1 / 255, 0.3, 1.0]))
+    options = {"steps": data.draw(st.integers(0, 3)), "step_size": data.draw(st.sampled_from([0.0, 1e-6, 0.1, 10.0]))}
+    options |= {"random_start": data.draw(st.booleans()), "step": data.draw(st.sampled_from(["sign", "gradient"])), "norm": norm}
+    before, labels, state = x.clone(), y.clone(), models.fingerprint(model)
+    x_adv = pgd(model, x, y, eps=eps, seed=seed, early_stop=data.draw(st.booleans()), **options)
+    assert x_adv.shape == x.shape and x_adv.dtype == dtype
+    size = (x_adv - x).flatten(1).double()
+    size = size.abs().amax(1) if norm == "linf" else size.norm(dim=1)
+    assert float(size.max()) <= eps * (1 + 1e-6) + 1e-7 and 0 <= float(x_adv.min()) <= float(x_adv.max()) <= 1
+    assert torch.equal(x, before) and torch.equal(y, labels) and models.fingerprint(model) == state
+    moved = spatial(model, x, y, steps=options["steps"], tv_weight=data.draw(st.sampled_from([0.0, 0.05, 10.0])))
+    assert moved.shape == x.shape and moved.dtype == dtype and 0 <= float(moved.min()) <= float(moved.max()) <= 1
+    assert torch.equal(x, before)

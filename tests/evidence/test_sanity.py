@@ -96,3 +96,16 @@ def test_images_that_do_not_fit_are_refused_before_any_work(fashion, unused):
     for measure in (lambda *args: pairs({"a": module}, *args[1:]), cascade, dependence):
         with pytest.raises(ValueError, match="28 × 28 pixels and the network takes 32 × 32; load the images with size=32"):
             measure(module, fashion, "Vanilla")
+
+
+def test_networks_and_data_sets_of_torch_are_taken(trained, fashion):
+    some = fashion[:6]
+    x, y = next(some.batches(6))
+    held = torch.utils.data.TensorDataset(x, y)
+    network = models.Network("mine", trained, list(some.classes), some.shape)
+    for found, expected in [
+        (pairs({"a": network, "b": trained}, held, "Vanilla"), pairs({"a": trained, "b": trained}, some, "Vanilla")),
+        (cascade(network, held, "Vanilla"), cascade(trained, some, "Vanilla")),
+    ]:
+        assert found.keys() == expected.keys() and all(np.allclose(found[name], expected[name], atol=1e-5) for name in found)
+    assert np.allclose(dependence(network, held, "Vanilla", draws=2), dependence(trained, some, "Vanilla", draws=2), atol=1e-5)
