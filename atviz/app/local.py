@@ -72,9 +72,10 @@ class Local:
     def threads(self) -> int:
         """Threads of each worker; the user's OMP_NUM_THREADS is not exceeded.
 
-        Without ``cpus`` twice an equal share of the cores: a training that is left alone at the end uses what the others have left.
+        Without ``cpus`` an equal share of the cores. More threads than cores cost far more than they give: they meet after every operation,
+        and wait there for one that has no core.
         """
-        share = self.cpus or max(1, min(cores(), 2 * cores() // (self.workers or 1)))
+        share = self.cpus or max(1, cores() // (self.workers or 1))
         limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # of nested threads it is a list
         return min(share, int(limit)) if limit.isdecimal() else share
 

@@ -55,12 +55,12 @@ def test_processes_get_their_share_of_the_threads_and_the_folders_of_this_one(jo
     monkeypatch.setattr(local, "cores", lambda: 2)
     before = dict(os.environ)
     (found,) = run([Task("x", jobs.surroundings)], workers=2).values()
-    assert found.value == {"threads": 2, "home": str(tmp_path), "slurm": None}
+    assert found.value == {"threads": 1, "home": str(tmp_path), "slurm": None}
     assert dict(os.environ) == before
     monkeypatch.setattr(local, "cores", lambda: 6)
-    assert (Local(workers=2).threads, Local(workers=4).threads, Local(cpus=2).threads, Local(cpus=2).workers) == (6, 3, 2, 3)
+    assert (Local(workers=2).threads, Local(workers=4).threads, Local(cpus=2).threads, Local(cpus=2).workers) == (3, 1, 2, 3)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the user's own limit
-    assert (Local(workers=2).threads, Local(workers=6).threads, Local(cpus=1).threads) == (2, 2, 1)
+    assert (Local(workers=2).threads, Local(workers=6).threads, Local(cpus=1).threads) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(("seen", "gpus", "workers"), [(1, [], 1), (6, [], 6), (64, [], 8), (64, ["0", "3"], 2)])
