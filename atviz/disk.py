@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import getpass
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -163,7 +166,7 @@ def _validator(schema: Path) -> Any:
 
 @contextmanager
 def alone(path: Path, *, wait: Callable[[str], object] | None = None) -> Iterator[None]:
-    """Only one process at a time, of those that ask for the same ``path``.
+    """Only one process of this machine at a time, of those that ask for the same ``path``. Nothing is written beside ``path``.
 
     Args:
         wait: is told who has it, in a sentence, and then this process waits; None: it does not wait.
@@ -171,8 +174,9 @@ def alone(path: Path, *, wait: Callable[[str], object] | None = None) -> Iterato
     Raises:
         OSError: another process has it, and ``wait`` is None.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(path.with_name(f".{path.name}.lock")), path.with_name(f".{path.name}.holder")
+    place = Path(tempfile.gettempdir()) / f"atviz-{getpass.getuser()}" / hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:24]
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    lock, holder = FileLock(place.with_suffix(".lock")), place.with_suffix(".holder")
     try:
         lock.acquire(blocking=False)
     except Timeout:

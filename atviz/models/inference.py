@@ -91,7 +91,9 @@ def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None =
         if out_of_memory(error) or not MISFIT.search(str(error)):
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}, {x.dtype} on {x.device}: {reason}") from error
+        raise ValueError(
+            f"the network does not take images of {tuple(x.shape[1:])}: {reason} (they are {x.dtype} on {x.device})"
+        ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
@@ -157,8 +159,8 @@ def answered(module: nn.Module, x: Tensor) -> int:
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         ):  # fmt: skip
             return logits_of(module, x.to(device)).shape[1]
-    except ValueError:
-        raise
     except Exception as error:  # whatever a network raises
+        if isinstance(error, ValueError) and str(error).startswith("the network "):
+            raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}: {reason}") from error
