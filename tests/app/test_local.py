@@ -105,8 +105,9 @@ SLEEPING = """
 from atviz.app import engines
 from atviz.app.engines import Task
 from atviz.app.local import Local
-import sys, tasks_of_tests as jobs
+import signal, sys, tasks_of_tests as jobs
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
     list(engines.run([Task(name, jobs.sleep, (sys.argv[1],)) for name in "ab"], Local(workers=2), title="x"))
 """
 

@@ -20,6 +20,8 @@ from atviz.notebook import Settings
 from atviz.training import Trainer
 
 ATVIZ = [sys.executable, "-c", "from atviz.app.cli import app; app()"]
+# a shell lets what it runs in the background ignore Ctrl-C, and so do their children
+HEEDS = [sys.executable, "-c", "import signal; signal.signal(2, signal.default_int_handler); from atviz.app.cli import app; app()"]
 TINY = ["--profile", "smoke", "--train-limit", "200", "--test-limit", "60"]
 
 
@@ -406,7 +408,7 @@ def test_a_kernel_that_dies_and_a_cell_that_hangs_are_told_and_what_was_done_is_
 @pytest.mark.parametrize("command", [["train", "normal"], ["run", "--models", "normal,fgsm-0.1", "--notebooks", "05"]])
 def test_ctrl_c_says_how_to_go_on_and_leaves_what_can_be_resumed(tmp_path, command):
     process = subprocess.Popen(
-        [*ATVIZ, *command, *TINY, "--epochs", "60"], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+        [*HEEDS, *command, *TINY, "--epochs", "2000"], env={**os.environ, "ATVIZ_HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("checkpoints/local/*.training")) and time.monotonic() < deadline:
