@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 MOST_BYTES, MOST_PIXELS = 8 * 2**20, 50_000_000  # of an upload: what a notebook's connection carries, and what is decoded in a second
 DAMAGED = (
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
     OSError,
     ValueError,
     SyntaxError,
