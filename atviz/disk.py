@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-BESIDE = re.compile(r".+\.[\w-]+-\d+-[0-9a-f]{8}\.(?:partial|old)")  # what an interruption may leave
+BESIDE = re.compile(r"(.+)\.[\w-]+-\d+-[0-9a-f]{8}\.(?:partial|old)")  # what an interruption may leave
 
 OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES) if os.name == "nt" else (errno.ENOTEMPTY, errno.EEXIST)  # of a rename
 
@@ -87,6 +87,12 @@ def settled(folder: Path) -> Path:
                 old.rename(folder)
                 break
     return folder
+
+
+def original(place: Path) -> Path:
+    """What a name of `beside` was made for."""
+    found = BESIDE.fullmatch(place.name)
+    return place.with_name(found[1]) if found else place
 
 
 def aside(path: Path) -> list[Path]:

@@ -28,20 +28,20 @@ class Line:
 
 
 def examine() -> Iterator[Line]:
-    """Every line of the report, one after the other. Nothing is changed."""
+    """Every line of the report, one after the other. A checkpoint that a killed process had moved aside is moved back; nothing else changes."""
     yield Line("atviz", f"{__version__}, Python {platform.python_version()}, {platform.system()}")
     yield _torch()
     yield _device()
     missing = [f"{name} (pip install 'atviz[{extra}]')" for name, extra in EXTRAS.items() if find_spec(name) is None]
     yield Line("extras", f"missing: {', '.join(missing)}; needed only where they are named" if missing else "all are installed")
     yield _home()
+    yield _left()
     yield _images()
     yield _checkpoints("zoo and controls", shipped("checkpoints"), "install atviz again")
     if (home() / "checkpoints" / "local").is_dir():
         yield _checkpoints("trained here", home() / "checkpoints" / "local", "delete it, and it is trained again")
     yield _records()
     yield _cache()
-    yield _left()
 
 
 def _torch() -> Line:
@@ -68,8 +68,7 @@ def _device() -> Line:
 
     device = best_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {cores()} cores"
-    half = "multiplies bfloat16" if bf16_is_faster(device) else "does not multiply bfloat16, so that trainings take about twice as long"
-    return Line("device", f"{name}, {half}")
+    return Line("device", f"{name}; trainings, attacks and maps in {'bfloat16' if bf16_is_faster(device) else '32 bits'}")
 
 
 def _home() -> Line:
@@ -130,6 +129,9 @@ def _counted(good: int, bad: list[Path], then: str) -> str:
 def _left() -> Line:
     places = (home() / name for name in ("checkpoints", "results", "data"))
     left = [path for place in places if place.is_dir() for path in place.rglob("*") if disk.BESIDE.fullmatch(path.name)]
+    for path in left:
+        disk.settled(disk.original(path))  # what was moved aside may be the only copy
+    left = [path for path in left if path.exists()]
     if not left:
         return Line("interrupted writes", "none left")
     return Line("interrupted writes", f"{len(left)} left, such as {left[0]}", "delete them while no atviz runs; nothing needs them")

@@ -68,3 +68,12 @@ def test_a_home_that_is_full_is_said(home, monkeypatch):
 def test_the_digest_is_that_of_the_cards(home):
     card = json.loads((next(iter(checkpoints.zoo("fashion").values())) / "card.json").read_text())
     assert card["data"]["test_digest"] == doctor.DIGEST
+
+
+def test_a_checkpoint_that_was_moved_aside_is_moved_back_and_not_called_rubbish(home):
+    folder = home / "checkpoints" / "local" / "mine"
+    shutil.copytree(next(iter(checkpoints.zoo("fashion").values())), folder)
+    folder.rename(disk.beside(folder, "old"))  # as a kill in the middle of an exchange leaves it
+    found = lines()
+    assert found["interrupted writes"] == doctor.Line("interrupted writes", "none left")
+    assert found["trained here"].found == "1 whole checkpoints" and checkpoints.exists(folder)
