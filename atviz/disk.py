@@ -47,8 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path, *, flushed: bool = True) -> Iterator[Path]:
     """A new folder to fill. At the end it takes the place of ``folder``; after an error ``folder`` is as it was.
+
+    ``flushed`` has the disk hold every file before. For a data set of 100,000 files that takes minutes.
 
     No system replaces one folder by another in one step. The old one is moved aside first, and `settled` moves it back where a process
     was killed in between.
@@ -57,7 +59,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        for place in [*partial.rglob("*"), partial]:
+        for place in [*partial.rglob("*"), partial] if flushed else []:
             flush(place)
         _exchange(partial, folder)
         flush(folder.parent)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .execution import TIMEOUT
 from .subcommands import (
     Arch,
     Baseline,
@@ -73,7 +74,7 @@ def run(
     notebooks: Annotated[str, typer.Option(help="which, separated by commas: 04_saturate,shuffle …; default: all")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
     name: Name = "", workers: Workers = None,
-    timeout: Annotated[int, typer.Option(help="seconds that one cell of a notebook may take")] = 6 * 3600,
+    timeout: Annotated[int, typer.Option(help="seconds that one cell of a notebook may take")] = TIMEOUT,
 ) -> None:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
     given = dict(assignment(text) for text in set_ or [])

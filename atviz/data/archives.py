@@ -6,12 +6,11 @@ import hashlib
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import home
+from .. import disk, home
 from .folders import Listing
 from .unpack import unpack
 
@@ -84,28 +83,16 @@ def retrieve(url: str, folder: Path, md5: str | None = None) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
-    for left in reversed(range(TRIES)):
+    tried = 0
+    while True:
         try:
             return Path(pooch.retrieve(url, f"md5:{md5}" if md5 else None, fname=url.rpartition("/")[2], path=folder))
         except (OSError, ValueError) as error:
+            tried += 1
             status = getattr(getattr(error, "response", None), "status_code", 0)
-            if not left or 400 <= status < 500:  # the server knows no such file
+            if tried == TRIES or 400 <= status < 500:  # the server knows no such file
                 raise
-            time.sleep(PAUSE * (TRIES - left))
-    raise AssertionError
-
-
-@contextmanager
-def complete(target: Path) -> Iterator[Path]:
-    """A new folder to fill. It becomes ``target`` at the end; after an error nothing is left."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        time.sleep(PAUSE * tried)
 
 
 def _tell_unpublished(packed: Path, files: Mapping[str, str]) -> None:
@@ -131,7 +118,7 @@ def _download(name: str, url: str, md5: str, into: Path) -> Path:
 
 def _unpack(packed: list[Path], target: Path) -> None:
     """Unpack archives, and copy MATLAB files, into ``target``, all of them or none."""
-    with complete(target) as partial:
+    with disk.replacing_folder(target, flushed=False) as partial:
         for path in packed:
             if path.suffix == ".mat":
                 shutil.copy(path, partial)

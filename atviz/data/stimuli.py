@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .archives import complete, downloads, retrieve
+from .. import disk
+from .archives import downloads, retrieve
 from .folders import decode_all
 from .images import Images
 
@@ -86,7 +87,7 @@ def fetch_stimuli(root: str | Path | None = None, *, url: str = ARCHIVE) -> Path
     if target.is_dir():
         return target
     try:
-        with complete(target) as partial:
+        with disk.replacing_folder(target, flushed=False) as partial:
             archive = retrieve(url, partial)
             with zipfile.ZipFile(archive) as packed:
                 for name in packed.namelist():

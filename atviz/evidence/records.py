@@ -37,7 +37,7 @@ class Store:
         """The value kept under ``key``; KeyError where there is none, or only a damaged file, or one that was written for another key."""
         try:
             kept = disk.read_json(self._path(key))
-            value, whole = kept["value"], kept["key"] == _plain(key) and kept["sha256"] == _checksum(kept["key"], kept["value"])
+            value, whole = kept["value"], kept["key"] == _plain(key) and _whole(kept)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise KeyError(f"no record of {key}") from error
         if not whole:
@@ -50,8 +50,7 @@ class Store:
         good, bad = 0, list[Path]()
         for path in sorted(self.folder.glob("*.json")):
             try:
-                kept = disk.read_json(path)
-                whole = kept["sha256"] == _checksum(kept["key"], kept["value"])
+                whole = _whole(disk.read_json(path))
             except (ValueError, KeyError, TypeError):
                 whole = False
             good, bad = good + whole, bad if whole else [*bad, path]
@@ -71,6 +70,11 @@ class Store:
 def _plain(value: Any) -> Any:
     """A value as JSON gives it back: lists for tuples."""
     return json.loads(json.dumps(value))
+
+
+def _whole(kept: dict[str, Any]) -> bool:
+    """Whether a record is as it was written; KeyError or TypeError for what is no record."""
+    return kept["sha256"] == _checksum(kept["key"], kept["value"])
 
 
 def _checksum(key: Any, value: Any) -> str:

@@ -78,11 +78,15 @@ def check_batch(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"y is {y.dtype}; labels are the numbers of classes, torch.int64 (y.long())")
 
 
+class Misfit(ValueError):
+    """A network and what it is asked for do not fit."""
+
+
 def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None = None) -> Tensor:
     """``network(x)``, (N, classes), for images (N, C, H, W) and labels (N,) that it can be asked for.
 
     Raises:
-        ValueError: in one sentence, images that the network does not take (their shape, type or device), an answer that is not
+        Misfit: in one sentence, images that the network does not take (their shape, type or device), an answer that is not
             (N, classes), or labels that it has no class for.
     """
     try:
@@ -91,14 +95,12 @@ def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None =
         if out_of_memory(error) or not MISFIT.search(str(error)):
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"the network does not take images of {tuple(x.shape[1:])}: {reason} (they are {x.dtype} on {x.device})"
-        ) from error
+        raise Misfit(f"the network does not take images of {tuple(x.shape[1:])}: {reason} (they are {x.dtype} on {x.device})") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         found = f"values of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
+        raise Misfit(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
     if y is not None and len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
-        raise ValueError(f"labels run from {y.min()} to {y.max()}, but the network has {logits.shape[1]} classes, numbered from 0")
+        raise Misfit(f"labels run from {y.min()} to {y.max()}, but the network has {logits.shape[1]} classes, numbered from 0")
     return logits
 
 
@@ -159,8 +161,8 @@ def answered(module: nn.Module, x: Tensor) -> int:
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         ):  # fmt: skip
             return logits_of(module, x.to(device)).shape[1]
+    except Misfit:
+        raise
     except Exception as error:  # whatever a network raises
-        if isinstance(error, ValueError) and str(error).startswith("the network "):
-            raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"the network does not take images of {tuple(x.shape[1:])}: {reason}") from error

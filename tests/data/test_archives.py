@@ -155,16 +155,9 @@ def test_an_archive_that_was_not_published_is_used_with_a_warning(offered, tmp_p
 
 
 def test_a_download_that_fails_once_is_tried_again(offered, loopback, monkeypatch):
-    monkeypatch.setattr(archives, "PAUSE", 0)
     loopback.files["tiny.zip"] = offered[: len(offered) // 2]
-    asked = archives.time.sleep
-
-    def mended(_):
-        loopback.files["tiny.zip"] = offered
-
-    monkeypatch.setattr(archives.time, "sleep", mended)
+    monkeypatch.setattr(archives.time, "sleep", lambda _: loopback.files.update({"tiny.zip": offered}))  # mended while it waits
     assert len(data.load("tiny-imagenet")) == 6 and loopback.asked == ["/tiny.zip"] * 2
-    monkeypatch.setattr(archives.time, "sleep", asked)
 
 
 @pytest.mark.parametrize("rooted", [False, True])
