@@ -188,7 +188,10 @@ def alone(path: Path, *, wait: Callable[[str], object] | None = None) -> Iterato
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        said = holder.read_text() if holder.is_file() else "another process"
+        said = ""
+        with suppress(OSError):  # it has just begun, or just ended
+            said = holder.read_text()
+        said = said or "another process"
         if wait is None:
             raise OSError(f"{path.name} is in use by {said}; wait for it, or end it") from None
         wait(f"{path.name} is in use by {said}; waiting for it")

@@ -121,18 +121,29 @@ def data_list() -> None:
 @plainly
 def data_fetch(name: str) -> None:
     """Download a data set, or find it in place (imagenet must be there: no download of it is free)."""
-    data_check(name)
+    _print_splits(name, examined=False)
 
 
 @data_app.command("check")
 @plainly
 def data_check(name: str) -> None:
-    """Load both splits of a data set and print what is in them; the SHA-256 of streamed ones is of names and sizes, not of pixels."""
-    from ..data import load
+    """Load both splits of a data set, decode every file, and print what is in them.
+
+    Files that cannot be read are named and left out from then on, up to 1 %. The SHA-256 of a set that does not fit into memory is of names
+    and sizes, not of pixels.
+    """
+    _print_splits(name, examined=True)
+
+
+def _print_splits(name: str, *, examined: bool) -> None:
+    from ..data import Streamed, load
 
     for split in ("train", "test"):
         try:
             images = load(name, split)
+            if examined and isinstance(images, Streamed):
+                images.examine()
+                images = load(name, split)
         except FileNotFoundError as error:
             if split == "test" or "only a test split" not in str(error):
                 raise

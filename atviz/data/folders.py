@@ -192,13 +192,16 @@ def decode_all(paths: Sequence[Path | str], size: int | None, *, spare: float = 
     return Decoded(pixels, left_out)
 
 
-def readable(decoded: Sequence[np.ndarray | str], *, of: int | None = None) -> list[np.ndarray]:
-    """The images among what `attempt` returned for ``of`` files (default: so many as there are); raises as `decode_all`."""
+def readable(decoded: Sequence[np.ndarray | str], *, of: int | None = None, then: str = "") -> list[np.ndarray]:
+    """The images among what `attempt` returned for ``of`` files (default: so many as there are); raises as `decode_all`.
+
+    ``then`` ends the sentence of the error.
+    """
     broken = [d for d in decoded if isinstance(d, str)]
     if broken:
         more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise ValueError(
-            f"{len(broken)} of {of or len(decoded)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}"
+            f"{len(broken)} of {of or len(decoded)} image files cannot be read; remove or replace {'; '.join(broken[:5])}{more}{then}"
         )
     images = [d for d in decoded if isinstance(d, np.ndarray)]
     shapes = Counter(image.shape[:2] for image in images)

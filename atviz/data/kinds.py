@@ -18,6 +18,7 @@ from .images import Images, brought_to, resized, stratified
 from .shapetex import shapetex
 from .small import Whole
 from .streamed import stream
+from .unreadable import remembered
 
 DRAWN_SIZES = {"train": 4000, "test": 2000}  # images of the drawn sets
 NAMED = 5  # files that a sentence names
@@ -79,15 +80,20 @@ class Listed:
         side = self.size and (asked.size or self.size)
         held = round(side * 8 / 7) if side else None if self.small else asked.size
         shape = (held, held) if held else size_of(files[0])
-        if self.always_streamed or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE):
-            return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size, note=note)
-        short = asked.name.rpartition(":")[2]
-        pixels, left_out = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
+        streamed = self.always_streamed or (len(set(shape)) == 1 and 3 * len(files) * math.prod(shape) > STREAMED_ABOVE)
+        if streamed:
+            left_out = remembered(files)
+        else:
+            short = asked.name.rpartition(":")[2]
+            pixels, left_out = read_files(files, size=held, cache=home() / "data" / "cache", name=f"{short}-{asked.split}")
         if left_out:
-            y = y[[place for place in range(len(y)) if place not in left_out]]
             said = _left_out([files[place] for place in left_out], asked.split)
+            kept = [place for place in range(len(files)) if place not in left_out]
+            files, y = [files[place] for place in kept], y[kept]
             warnings.warn(f"{asked.name}: {said}", stacklevel=3)
             note = "; ".join(filter(None, (note, said)))
+        if streamed:
+            return stream(files, y, classes, asked.name, held=shape[0], side=side or asked.size, note=note)
         images = Images(torch.from_numpy(pixels), y, classes, asked.name, side, note)
         return brought_to(images, asked.size) if self.small else images
 

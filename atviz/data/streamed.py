@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from .augment import DRAWS, Augmentation, Part, crop_boxes, find_augmentation, resized_crop_flip
 from .decode import attempt
-from .folders import readable, stamp
+from .folders import SPARE, readable, stamp
 from .images import Images, shares
+from .unreadable import examine
 
 STATS_IMAGES = 1000  # the mean and standard deviation of the channels are taken over so many
 MAX_WORKERS = 16
@@ -48,11 +49,22 @@ class Streamed(Images):
     the set; nothing else grows with it. Each process of a training has its own workers.
 
     Raises:
-        ValueError: a batch has files that cannot be read; the error names them.
+        ValueError: a batch has files that cannot be read; the error names them. `examine` finds all of them, and later loads leave them
+            out.
     """
 
     files: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     workers: int = field(default_factory=default_workers)
+
+    def examine(self) -> None:
+        """Decode every file once, and remember those that cannot be read: later loads leave them out, up to 1 % of all.
+
+        Raises:
+            ValueError: more cannot be read; the error names them.
+        """
+        found = list(examine(self.files, self.x.shape[-1]).values())
+        if len(found) > SPARE * len(self):
+            readable(found, of=len(self))
 
     def _part(self, index: slice | Tensor) -> Self:
         files = self.files[index.cpu().numpy() if isinstance(index, Tensor) else index]
@@ -131,7 +143,7 @@ class Streamed(Images):
                     broken += [image for image in found if isinstance(image, str)]
                 done += len(found)
             if broken:
-                readable(broken, of=len(index))
+                readable(broken, of=len(index), then="; or run atviz data check, which finds all such files, and they are left out")
             yield torch.from_numpy(pixels)
 
 

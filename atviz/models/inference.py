@@ -14,6 +14,7 @@ from torch import Tensor, nn
 MISFIT = re.compile(
     r"dtype|scalar type|device|\bsizes?\b|shapes?\b|channels|dimension"
 )  # of what torch says of images that a layer does not take
+PROBES = 8  # images of noise
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -87,7 +88,7 @@ def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None =
 
     Raises:
         Misfit: in one sentence, images that the network does not take (their shape, type or device), an answer that is not
-            (N, classes), or labels that it has no class for.
+            (N, classes), or, where labels are given, labels that it has no class for and probabilities in place of logits.
     """
     try:
         logits = network(x)
@@ -101,7 +102,18 @@ def logits_of(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None =
         raise Misfit(f"the network answers {len(x)} images with {found}; it must answer with logits, ({len(x)}, number of classes)")
     if y is not None and len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
         raise Misfit(f"labels run from {y.min()} to {y.max()}, but the network has {logits.shape[1]} classes, numbered from 0")
+    if y is not None and _probable(logits):
+        with torch.no_grad():  # logits may add up to one by chance; those of noise do not, too
+            noise = torch.rand(PROBES, *x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(x.device)
+            if _probable(network(noise)):
+                raise Misfit("the network answers with probabilities, whose sum is 1; it must answer with logits: leave out its softmax")
     return logits
+
+
+def _probable(answers: Tensor) -> bool:
+    """Whether every row is a probability of each class."""
+    rows = answers.detach().float()
+    return bool(len(rows)) and rows.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-2).all())
 
 
 def out_of_memory(error: BaseException) -> bool:

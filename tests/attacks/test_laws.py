@@ -155,6 +155,28 @@ def test_an_answer_that_is_no_logits_is_refused(linear, images, attack, answer):
 
 
 @every
+def test_probabilities_in_place_of_logits_are_refused(trained, batch, attack):
+    ends_in_softmax = torch.nn.Sequential(trained, torch.nn.Softmax(1))
+    with pytest.raises(ValueError, match="answers with probabilities, .* leave out its softmax"):
+        attack(ends_in_softmax, *batch)
+    with pytest.raises(ValueError, match="answers with probabilities"):
+        attack(ends_in_softmax, batch[0][:1], batch[1][:1])
+    attack(torch.nn.Sequential(trained, torch.nn.LogSoftmax(1)), *batch)
+
+
+@every
+def test_logits_that_add_up_to_one_by_chance_are_no_probabilities(attack):
+    x = torch.tensor([0.25, 0.75]).view(1, 1, 1, 2)
+    attack(torch.nn.Flatten(), x, torch.tensor([0]))
+
+
+@every
+def test_a_network_on_another_device_is_refused(trained, batch, attack):
+    with pytest.raises(ValueError, match="the network does not take images .* on cpu"):
+        attack(trained.to("meta"), *batch)
+
+
+@every
 def test_a_batch_without_images_stays_one(trained, batch, attack):
     x, y = batch
     assert attack(trained, x[:0], y[:0]).shape == x[:0].shape

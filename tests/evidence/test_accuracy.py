@@ -215,8 +215,11 @@ def test_the_attack_runs_in_the_asked_precision_and_is_judged_in_fp32(images, bf
 
 
 def test_false_robustness_is_warned_of(trained, images):
-    with pytest.warns(UserWarning, match="softmax"):
-        robust_accuracy(nn.Sequential(trained, nn.Softmax(1)), images, attack=pgd(0.05))
+    ends_in_softmax = nn.Sequential(trained, nn.Softmax(1))
+    with pytest.warns(UserWarning, match="softmax"):  # an attack of one's own may do without logits
+        robust_accuracy(ends_in_softmax, images, attack=lambda model, x, y: x)
+    with pytest.warns(UserWarning, match="softmax"), pytest.raises(ValueError, match="answers with probabilities"):
+        robust_accuracy(ends_in_softmax, images, attack=pgd(0.05))
 
 
 def test_robust_accuracy_is_stored_by_attack_model_and_images(tmp_path, trained, images, counting):
