@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from atviz.data import Streamed
 from atviz.models import checkpoints
 from atviz.training import Plan, Trainer, card_table, drawn, fit, loop, untrained
 
+YEAR = 365 * 86400
 SMALL = {"profile": "smoke", "train_limit": 300, "test_limit": 100}
 
 
@@ -65,7 +68,8 @@ def test_names_of_checkpoints_from_scratch_are_what_they_were():
         assert Trainer(plan).folder("normal").name == "fashion-small-normal-s0-89aecb20e6"
 
 
-def test_an_interrupted_training_goes_on_from_its_last_epoch(monkeypatch):
+@pytest.mark.parametrize("clock", ["goes on", "is moved back a year"])
+def test_an_interrupted_training_goes_on_from_its_last_epoch(monkeypatch, clock):
     plan, keep = Plan(**SMALL, seed=8, epochs=2), loop.keep
     whole = models.fingerprint(Trainer(plan).obtain("normal").module)
     folder = Trainer(plan).folder("normal")
@@ -80,8 +84,17 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(monkeypatch):
         Trainer(plan).obtain("normal")
     kept = folder.with_name(folder.name + ".training")
     assert kept.is_file() and not folder.exists()
+    if clock == "is moved back a year":  # what was written lies in the future
+        now = time.time()
+        for path in [kept, *folder.parent.rglob("*")]:
+            os.utime(path, (now + YEAR, now + YEAR))
+        ago = time.monotonic() - now + YEAR
+        monkeypatch.setattr(time, "time", lambda: time.monotonic() - ago)
+        monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (time.monotonic() - ago)))
     assert models.fingerprint(Trainer(plan).obtain("normal").module) == whole
     assert not kept.exists()
+    for name in (folder, folder.with_name("whole")):  # the next case trains anew
+        shutil.rmtree(name)
 
 
 def test_underfit_is_stopped_at_the_subjects_accuracy(trainer):
