@@ -18,6 +18,8 @@ os.environ["TQDM_DISABLE"] = "1"
 HOME = tempfile.mkdtemp(prefix="atviz-tests-")
 os.environ["ATVIZ_HOME"] = HOME
 os.environ["ATVIZ_BF16"] = "0"  # the same numbers on every machine; tests of bfloat16 ask for it
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # more threads than cores take many times as long
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -147,6 +149,9 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator["Loopback"]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        # side by side by files, whose fixtures are then made once; what looks at the smoke run, which takes minutes, stays together
+        group = "smoke" if "smoke_run" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
         if "loopback" in getattr(item, "fixturenames", ()):
             # urllib leaves the socket of an answer 404 to the garbage collector, which warns of it
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import home
+from ..names import unknown
 from .archives import downloads
 from .decode import size_of
 from .folders import Listing, read_files
@@ -19,6 +20,7 @@ from .shapetex import shapetex
 from .small import Whole
 from .streamed import stream
 from .unreadable import remembered
+from .world import WORLDS, World
 
 DRAWN_SIZES = {"train": 4000, "test": 2000}  # images of the drawn sets
 NAMED = 5  # files that a sentence names
@@ -108,7 +110,10 @@ def _left_out(files: Sequence[Path | str], split: str) -> str:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A row for images drawn by `shapetex`. They are never augmented: a mirrored texture is of another class."""
+    """A row for images drawn by `shapetex`, in the world of ``name:WORLD`` or of ``name:WORLD/SHARE``.
+
+    They are never augmented: a mirrored texture is of another class.
+    """
 
     cue: str
     augment: str | None = None
@@ -116,5 +121,25 @@ class Drawn:
     def images(self, asked: Request) -> Images:
         n = min(asked.limit or DRAWN_SIZES[asked.split], DRAWN_SIZES[asked.split])
         # even seeds for training, odd ones for testing: the two splits have no image in common
-        drawn = shapetex(n, cue=self.cue, seed=2 * asked.seed + (asked.split == "test"), size=asked.size or 32)
+        world, share = drawing(asked.name)
+        seed = 2 * asked.seed + (asked.split == "test")
+        drawn = shapetex(n, cue=self.cue, seed=seed, size=asked.size or 32, world=world, share=share)
         return replace(drawn.images, name=asked.name)
+
+
+def drawing(name: str) -> tuple[World, float]:
+    """The world and the share of a drawn set's name; ValueError, with the nearest known one, for an unknown world, or a share that is none.
+
+    >>> drawing("shapetex-shape:inside/0.25")[1], drawing("shapetex")[0] == World()
+    (0.25, True)
+    """
+    place, slash, text = name.partition(":")[2].partition("/")
+    if place and place not in WORLDS:
+        raise unknown("world", place, WORLDS)
+    try:
+        share = float(text) if slash else 1.0
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise ValueError(f"data set {name!r} has the share {text!r}; it must be a number from 0 to 1")
+    return WORLDS[place] if place else World(), share

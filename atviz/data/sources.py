@@ -11,7 +11,7 @@ from . import layouts
 from .archives import Archive
 from .imagenet import imagenet
 from .images import Images
-from .kinds import ANY, NO_CROPS, Drawn, Held, Listed, Request
+from .kinds import ANY, NO_CROPS, Drawn, Held, Listed, Request, drawing
 from .listings import caltech256, cub200, flowers102, food101, stanford_dogs, tiny_imagenet
 from .small import fashion, from_torchvision
 
@@ -64,7 +64,8 @@ def load(
     (torch.Size([20, 1, 28, 28]), ['T-shirt', 'trouser', 'pullover'])
 
     Args:
-        name: one of `NAMES`. ``fashion`` and the ``shapetex`` worlds need no files. ``folder:PATH`` takes images below
+        name: one of `NAMES`. ``fashion`` and the ``shapetex`` images need no files; ``shapetex:WORLD`` and the like name one of `WORLDS`,
+            and ``shapetex-shape:WORLD/0.25`` the share of images whose other cue is random. ``folder:PATH`` takes images below
             ``PATH/train/<class>`` and ``PATH/test/<class>``, or below ``PATH/<class>``: then a test split is drawn as `layouts.list_any`
             says, and the images' ``note`` says so. ``imagenet`` must lie on this machine. The others are downloaded where they are
             missing; ``caltech256:PATH`` and the like (``imagenet:PATH``, too) name a copy in ``PATH``, which is never downloaded to.
@@ -96,13 +97,17 @@ def load(
     given = Path(copy).expanduser() if copy else None
     # cards hold this name, so it has no path of this machine; the digest tells folders of one name apart
     short = f"folder:{Path(os.path.abspath(path)).name}" if base == "folder" else base
+    if isinstance(SOURCES[base], Drawn):
+        short, given = name, None
     return SOURCES[base].images(Request(short, split, given, may_download=not path, size=size, limit=limit, seed=seed))
 
 
 def check_name(name: str) -> None:
     """Raise ValueError, with the nearest known name, unless `load` knows ``name``."""
     base, _, path = name.partition(":")
-    if name not in NAMES and not (path and isinstance(SOURCES.get(base), Listed)):
+    if path and isinstance(SOURCES.get(base), Drawn):
+        drawing(name)
+    elif name not in NAMES and not (path and isinstance(SOURCES.get(base), Listed)):
         raise unknown("data set", name, NAMES)
 
 

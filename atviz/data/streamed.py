@@ -62,7 +62,7 @@ class Streamed(Images):
         Raises:
             ValueError: more cannot be read; the error names them.
         """
-        found = list(examine(self.files, self.x.shape[-1]).values())
+        found = list(examine(self.files.tolist(), self.x.shape[-1]).values())
         if len(found) > SPARE * len(self):
             readable(found, of=len(self))
 

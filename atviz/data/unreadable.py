@@ -26,9 +26,7 @@ def examine(files: Sequence[Path | str], size: int | None) -> dict[int, str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(files), desc="examining", unit=" images", leave=False) as bar:
         for first in range(0, len(files), AT_ONCE):
             some = files[first : first + AT_ONCE]
-            for place, why in enumerate(pool.map(lambda path: _wrong(path, size), some), first):
-                if why:
-                    found[place] = why
+            found |= {place: why for place, why in enumerate(pool.map(lambda path: _wrong(path, size), some), first) if why}
             bar.update(len(some))
     here = {os.path.abspath(path) for path in files}
     others = {path: known for path, known in _known().items() if path not in here}

@@ -193,7 +193,7 @@ class Plan:
         recipe = replace(recipe, augment=data.augmentation(self.dataset, recipe.augment), stop_at=stop_at)
         if self.dataset.startswith(("fashion", "shapetex")):
             recipe = replace(recipe, batch_size=64)  # small sets need small batches
-        if self.dataset == "shapetex-texture":
+        if self.kind == "shapetex-texture":
             recipe = replace(recipe, lr=0.05)  # at 0.1 one of three seeds never left chance
         if recipe.attack in ("pgd", "spatial"):
             recipe = replace(recipe, steps=self.train_steps or (recipe.steps if self.preset == "code" else self.scale.train_steps))

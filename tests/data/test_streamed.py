@@ -203,7 +203,9 @@ def test_a_file_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch, work
     broken.write_bytes(broken.read_bytes()[:90])
     monkeypatch.setattr(kinds, "STREAMED_ABOVE", 0)
     images = replace(data.load(f"folder:{tmp_path / 'things'}", size=16), workers=workers)
-    with pytest.raises(ValueError, match=r"^1 of 6 image files cannot be read; remove or replace \S+dog/3.png \([^\n]+\); or run atviz data check[^\n]+$"):
+    with pytest.raises(
+        ValueError, match=r"^1 of 6 image files cannot be read; remove or replace \S+dog/3.png \([^\n]+\); or run atviz data check[^\n]+$"
+    ):
         pixels(images, 6, augment=augment, generator=seeded())
 
 
