@@ -15,11 +15,12 @@ from .intervals import Z95, bootstrap_mean, mean_interval, paired_difference, ra
 from .maps import PIXELWISE, map_numbers, means, saliency_scores, similarities, stability
 from .material import completed
 from .moved import moved
-from .outcomes import KEPT, Distortion, Distortions, Outcomes, differences, likeliest, outcomes, recorded, sweep, table
+from .outcomes import KEPT, Distortion, Distortions, Outcomes, likeliest, outcomes, recorded
 from .records import Store, cell, described, store_of_home
 from .rivals import Rival
 from .sanity import LIKENESS, asked, cascade, dependence, likeness, pairs
 from .study import Study
+from .sweeps import differences, sweep, table
 from .transferred import Transferred
 
 __all__ = [

@@ -111,7 +111,8 @@ def robust_accuracy(
         else attack
     )
     y = held.y.cpu().numpy()
-    survived = np.array(cell(store if known else None, attacked_key(fingerprint(net), held, known, bf16), run)) == y
+    # notebooks that run side by side ask for the same attack
+    survived = np.array(cell(store if known else None, attacked_key(fingerprint(net), held, known, bf16), run, alone=True)) == y
     correct = likeliest({"": net}, held, store)[""][:, 0] == y
     survived &= correct
     n, n_correct, robust = len(y), int(correct.sum()), int(survived.sum())

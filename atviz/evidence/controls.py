@@ -19,8 +19,9 @@ from .conflict import cue_conflict
 from .instruments import ACCURACY, INSTRUMENTS, MAPS, key, named
 from .intervals import mean_interval
 from .maps import COPIES, map_numbers, method_of
-from .outcomes import outcomes, table
+from .outcomes import outcomes
 from .records import Store, cell
+from .sweeps import table
 
 CONTROLS = ("shape-only", "texture-only")
 EPS = (0.005, 0.0075, 0.01, 0.015)

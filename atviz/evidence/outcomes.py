@@ -9,20 +9,23 @@ from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from ..data import AnyImages, Images, Streamed, as_images, progress, shorten
-from ..models import check_fits, device_of, fingerprint, predict
+from ..models import check_fits, classifies_in_bf16, device_of, fingerprint, predict
 from . import instruments
-from .intervals import paired_difference, wilson
 from .material import Distortion, completed, keyed
 from .records import Store, described
 from .wanted import AnyDistortions, AnyModels, as_levels, as_modules, usable
 from .wanted import Distortions as Distortions
 
 KEPT = 5  # likeliest classes of each image that the records hold
-BATCH, CPU_BATCH = 500, 100  # images; on a CPU 100 are almost twice as fast as 500, whose activations leave the cache
+BATCH = 500  # images
+# images of so many pixels on a CPU: 100 of Fashion-MNIST's are almost twice as fast as 500, and 8 of 224 pixels a fifth faster than 100, whose
+# activations leave the cache
+CPU_PIXELS, FEWEST, MOST = 400_000, 8, 100
+CPU = torch.device("cpu")
 Material = Mapping[str, Any]
 
 
@@ -151,12 +154,12 @@ def _answers(
     work = len(models) * len(asked)
     levels = sum(name != "clean" for name, *_ in asked)
     said = f"{len(models)} network{'s' * (len(models) != 1)}" + f", {levels} level{'s' * (levels != 1)}" * bool(levels)
-    with progress(len(images) * work, said, batches=work * ceil(len(images) / (batch_size or CPU_BATCH))) as bar:
+    with progress(len(images) * work, said, batches=work * ceil(len(images) / (batch_size or _batch(images, "cpu")))) as bar:
         for together in [asked] if isinstance(images, Streamed) else [[one] for one in asked]:
             cells = []
             for name, level, own in together:
                 distort, known = _distortion(images, name, level, seed, own, material)
-                keys = {m: _classified(print_, images, known) for m, print_ in prints.items()}
+                keys = {m: _classified(print_, images, known, device_of(models[m])) for m, print_ in prints.items()}
                 cells.append(_Cell(distort, store if known is not None else None, keys))
                 shorten(bar, len(images) * len(cells[-1].known))
             _measure(models, images, [cell for cell in cells if cell.missing], batch_size, bar.update)
@@ -175,11 +178,11 @@ def _measure(
         return
     device = device_of(models[missing[0]])
     done = 0
-    for x, y in images.batches(batch_size or (CPU_BATCH if device.type == "cpu" else BATCH), device=device):
+    for x, y in images.batches(batch_size or _batch(images, device.type), device=device):
         for cell in cells:
             shown = cell.distort(x.clone() if len(cells) > 1 else x)  # a function of one's own may change what it gets
             for m in cell.missing:
-                found = predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT)
+                found = predict(models[m], [(shown.to(device_of(models[m])), y)], topk=KEPT, bf16=classifies_in_bf16(device))
                 if not done:  # one array: small ones between the batches would keep the batches' memory from being used again
                     cell.missing[m] = np.empty((len(images), found.shape[1]), dtype=np.int32)
                 cell.missing[m][done : done + len(y)] = found.numpy()
@@ -202,8 +205,15 @@ def _distortion(
     return instrument.at(level, seed=seed, material=made), said
 
 
-def _classified(model: str, images: Images, known: dict[str, Any] | None) -> dict[str, Any]:
-    return {"measure": "likeliest", "model": model, "images": images.digest, **(known or {})}
+def _classified(model: str, images: Images, known: dict[str, Any] | None, device: torch.device) -> dict[str, Any]:
+    rounded = {"bf16": True} if classifies_in_bf16(device) else {}
+    return {"measure": "likeliest", "model": model, "images": images.digest, **rounded, **(known or {})}
+
+
+def _batch(images: Images, device: str) -> int:
+    """How many images are classified at a time."""
+    h, w = images.shape[1:]
+    return max(FEWEST, min(MOST, CPU_PIXELS // (h * w))) if device == "cpu" else BATCH
 
 
 def attacked_key(model: str, images: Images, attack: Any, bf16: bool) -> dict[str, Any]:
@@ -213,7 +223,7 @@ def attacked_key(model: str, images: Images, attack: Any, bf16: bool) -> dict[st
 
 def recorded(
     model: str, images: AnyImages, store: Store, name: str = "clean", level: float = 0, *, seed: int = 0, own: Distortion | None = None,
-    material: Material | None = None, attack: Callable[..., Tensor] | None = None, bf16: bool = False,
+    material: Material | None = None, attack: Callable[..., Tensor] | None = None, bf16: bool = False, device: torch.device = CPU,
 ) -> np.ndarray | None:  # fmt: skip
     """Which images the model of a `models.fingerprint` classifies correctly, (n,) bool, if the store knows; nothing is computed.
 
@@ -223,76 +233,9 @@ def recorded(
     if attack:
         key = attacked_key(model, images, described(attack), bf16)
     else:
-        key = _classified(model, images, _distortion(images, name, level, seed, own, material)[1])
+        key = _classified(model, images, _distortion(images, name, level, seed, own, material)[1], device)
     try:
         found = np.array(store.find(key))
     except KeyError:
         return None
     return (found if attack else found[:, 0]) == images.y.cpu().numpy()
-
-
-def table(results: Outcomes) -> pd.DataFrame:
-    """One row per model × distortion × level.
-
-    Columns: ``model``, ``distortion``, ``level``, ``n`` (images), ``top1`` (accuracy over all of them; ``top5`` of outcomes with topk
-    5), ``n_correct`` (images that the model classifies correctly undistorted), ``acc_on_correct`` (the share of those images that it also
-    classifies correctly when they are distorted, pooled over the whole set; Zhang & Zhu 2019, section 4.1), ``ci_low`` and ``ci_high`` (its
-    95 % Wilson interval).
-    """
-    rows = []
-    for (model, distortion, level), hit in results.distorted.items():
-        correct = results.clean[model]
-        both, n_correct = int((correct & hit).sum()), int(correct.sum())
-        low, high = wilson(both, n_correct)
-        rows.append(
-            {
-                "model": model, "distortion": distortion, "level": level, "n": len(hit), f"top{results.topk}": float(hit.mean()),
-                "n_correct": n_correct, "acc_on_correct": both / n_correct if n_correct else float("nan"), "ci_low": low, "ci_high": high,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def sweep(
-    models: AnyModels,
-    images: AnyImages,
-    distortions: AnyDistortions,
-    *,
-    seed: int = 0,
-    batch_size: int | None = None,
-    store: Store | None = None,
-    material: Material | None = None,
-) -> pd.DataFrame:
-    """`table` of `outcomes`, which says what it takes and raises: accuracy of each model under each distortion at each level.
-
-    A network that answers with the class of the brighter pixel:
-
-    >>> import torch
-    >>> images = Images(torch.tensor([[[[9, 1]]], [[[2, 3]]]], dtype=torch.uint8), torch.tensor([0, 1]), ["left", "right"])
-    >>> rows = sweep(nn.Flatten(), images, {"saturate": 4, "reverse": 1})
-    >>> rows[["distortion", "level", "top1", "n_correct", "acc_on_correct"]].values.tolist()
-    [['saturate', 4.0, 1.0, 2, 1.0], ['reverse', 1.0, 0.0, 2, 0.0]]
-    """
-    return table(outcomes(models, images, distortions, seed=seed, batch_size=batch_size, store=store, material=material))
-
-
-def differences(results: Outcomes, model: str, baseline: str) -> pd.DataFrame:
-    """Accuracy on correct of ``model`` minus that of ``baseline`` on the same images: one row per distortion and level.
-
-    Columns: ``distortion``, ``level``, ``model``, ``baseline``, ``difference``, ``ci_low``, ``ci_high`` (95 %, paired), ``n``. Without rows
-    where both are the same network.
-    """
-    if model == baseline:
-        return pd.DataFrame(columns=["distortion", "level", "model", "baseline", "difference", "ci_low", "ci_high", "n"])
-    for name in (model, baseline):
-        if name not in results.clean:
-            raise ValueError(f"no outcomes for model {name!r}; there are some for {', '.join(results.clean)}")
-    rows = []
-    for distortion, level in dict.fromkeys((d, v) for _, d, v in results.distorted):
-        a, b = results.distorted[model, distortion, level], results.distorted[baseline, distortion, level]
-        value, low, high = paired_difference(a, b, given_a=results.clean[model], given_b=results.clean[baseline])
-        rows.append(
-            {"distortion": distortion, "level": level, "model": model, "baseline": baseline, "difference": value, "ci_low": low,
-             "ci_high": high, "n": len(a)}
-        )  # fmt: skip
-    return pd.DataFrame(rows)

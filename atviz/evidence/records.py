@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,17 @@ class Store:
     computed: int = field(default=0, init=False)
     read: int = field(default=0, init=False)
 
-    def cell(self, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+    def cell(self, key: dict[str, Any], compute: Callable[[], Any], *, alone: bool = False) -> Any:
         """The value kept under ``key``; when there is none, ``compute()``, which is kept.
 
-        ``key`` and value must be JSON. A file that was damaged is computed again.
+        ``key`` and value must be JSON. A file that was damaged is computed again. ``alone``: where another process of this machine computes
+        the same value, this one waits and reads it; for what takes minutes.
         """
-        try:
+        with suppress(KeyError):
             return self.find(key)
-        except KeyError:
+        with disk.alone(self._path(key), wait=lambda said: None) if alone else nullcontext():
+            with suppress(KeyError):
+                return self.find(key)
             value = compute()
             self.keep(key, value)
             return value
@@ -81,9 +85,9 @@ def _checksum(key: Any, value: Any) -> str:
     return hashlib.sha256(json.dumps([key, value], sort_keys=True).encode()).hexdigest()
 
 
-def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any]) -> Any:
+def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any], *, alone: bool = False) -> Any:
     """`Store.cell`, or just the computation where nothing is kept."""
-    return compute() if store is None else store.cell(key, compute)
+    return compute() if store is None else store.cell(key, compute, alone=alone)
 
 
 def store_of_home() -> Store:

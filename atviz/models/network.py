@@ -10,6 +10,7 @@ from torch import nn
 
 from ..data import Images
 from .fits import Known, check_fits
+from .inference import classifies_in_bf16, device_of
 
 ROLES = ("baseline", "subject", "other")
 
@@ -84,13 +85,17 @@ class Networks(dict[str, Network]):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the networks: how their classes were fitted to those of the images, and whether baseline and subject
-        are of different architectures (their parameters have other shapes)."""
+        """What a reader must know of the networks: how their classes were fitted to those of the images, whether baseline and subject are of
+        different architectures (their parameters have other shapes), and whether accuracy is measured in bfloat16."""
         found: dict[str, list[str]] = {}
         for name, network in self.items():
             if said := network.card.get("fitted"):
                 found.setdefault(said, []).append(name)
         notes = [f"{', '.join(names)}: {said}" for said, names in found.items()]
+        if classifies_in_bf16(device_of(self.baseline.module)):
+            notes.append(
+                "accuracy under distortions is measured in bfloat16 (ATVIZ_BF16=all), in which a few images in a hundred are decided otherwise"
+            )
         one, other = (sorted(tuple(p.shape) for p in network.module.parameters()) for network in (self.baseline, self.subject))
         if one != other:
             notes.append(

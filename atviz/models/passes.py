@@ -72,15 +72,18 @@ def halved(call: Callable[..., Tensor], *given: Tensor) -> Tensor:
     return torch.cat([halved(call, *(rows[:middle] for rows in given)), halved(call, *(rows[middle:] for rows in given))])
 
 
-def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1) -> Tensor:
-    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are; in eval mode and fp32."""
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, topk: int = 1, bf16: bool = False) -> Tensor:
+    """The ``topk`` likeliest classes of every image, likeliest first: (N, topk) int64 on the CPU, or as many as there are.
+
+    The network is in eval mode, and computes in fp32 unless ``bf16``.
+    """
     found, network = [], None
     with evaluating(model):
         for x, _ in batches:
             network = folded(model, x) if network is None else network
             # gradients are off for this forward pass alone: the batches may come from an attack
-            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                logits = halved(partial(logits_of, network), x)
+            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+                logits = halved(partial(logits_of, network), x).float()
                 found.append(logits.topk(min(topk, logits.shape[1])).indices.cpu())
     return torch.cat(found) if found else torch.empty(0, topk, dtype=torch.int64)
 

@@ -1,6 +1,5 @@
 """Outcomes image by image, and the tables made from them: against plain loops; what the records hold, and under which key."""
 
-import math
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -15,7 +14,7 @@ from torch import nn
 
 from atviz import data, models
 from atviz.data import Images, kinds
-from atviz.evidence import Store, accuracy, differences, find, likeliest, outcomes, recorded, sweep, table
+from atviz.evidence import Store, accuracy, find, likeliest, outcomes, recorded, sweep, table
 from atviz.models import Known
 
 FILE = sys.modules["atviz.evidence.outcomes"]  # the room exports a function of this name
@@ -96,23 +95,6 @@ def test_all_models_see_the_same_distorted_images(images):
     one, two = Recording(), Recording()
     sweep({"one": one, "two": two}, images, DRAWN)
     assert all(torch.equal(a, b) for a, b in zip(one.seen, two.seen, strict=True))
-
-
-def test_no_correct_image_gives_nan(images):
-    wrong = Images(images.x, (images.y + 1) % 10, images.classes)
-
-    class Oracle(nn.Module):  # always right about the first labels, never about the second
-        def forward(self, x):
-            return torch.eye(10)[images.y[: len(x)]]
-
-    (row,) = sweep({"m": Oracle()}, wrong, {"saturate": [4]}, batch_size=150).itertuples()
-    assert row.n_correct == row.top1 == 0
-    assert math.isnan(row.acc_on_correct) and math.isnan(row.ci_low) and math.isnan(row.ci_high)
-
-
-def test_identity_keeps_every_correct_image(trained, images):
-    (row,) = sweep({"m": trained}, images, {"patch_shuffle": [1]}).itertuples()
-    assert row.acc_on_correct == 1 and row.ci_high == pytest.approx(1) and row.top1 == row.n_correct / 150
 
 
 def test_own_functions_can_be_swept(trained, images):
@@ -296,6 +278,23 @@ def test_fewer_classes_than_are_kept(linear, unused):
         outcomes({"m": unused}, few, {"saturate": [4]}, topk=4)
 
 
+def test_bfloat16_is_asked_for_and_kept_under_a_key_of_its_own(tmp_path, trained, images, counting, monkeypatch):
+    store, model = Store(tmp_path), counting(trained)
+    whole = likeliest({"m": model}, images, store)["m"]
+    for module in ("atviz.models.inference", "atviz.evidence.outcomes"):
+        monkeypatch.setattr(sys.modules[module], "bf16_is_faster", lambda device: True, raising=False)
+    monkeypatch.delenv("ATVIZ_BF16")
+    assert (likeliest({"m": model}, images, store)["m"] == whole).all() and store.read == 1  # not unless it is asked for
+    seen = model.seen
+    monkeypatch.setenv("ATVIZ_BF16", "all")
+    rounded = likeliest({"m": model}, images, store)["m"]
+    assert model.seen > seen and store.computed == 2
+    assert 0 < (rounded != whole).sum() and (rounded[:, 0] == whole[:, 0]).mean() > 0.95  # ranks behind the first are closer together
+    right = recorded(models.fingerprint(model), images, store)
+    assert (right == (rounded[:, 0] == images.y.numpy())).all()
+    assert "measured in bfloat16" in " ".join(models.Networks.of([models.Network("m", trained, images.classes, None)], baseline="m").notes)
+
+
 @pytest.mark.parametrize("topk", [0, 6])
 def test_topk_beyond_what_is_kept_is_refused(images, topk, unused):
     with pytest.raises(ValueError, match=f"topk is {topk}; it must be between 1 and 5"):
@@ -460,21 +459,6 @@ def test_what_is_finished_of_images_in_memory_is_kept(trained, images, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         outcomes({"m": trained}, images, {"saturate": [4], "own": {1: broken}}, store=store)
     assert store.computed == 2
-
-
-def test_differences_of_a_sweep(trained, other, images):
-    results = outcomes({"good": trained, "bad": other}, images, FIXED)
-    rows = differences(results, "good", "bad")
-    assert list(rows.columns) == ["distortion", "level", "model", "baseline", "difference", "ci_low", "ci_high", "n"]
-    swept = sweep({"good": trained, "bad": other}, images, FIXED).set_index(["model", "distortion", "level"]).acc_on_correct
-    assert len(rows) == 4 and (rows.n == 150).all()
-    for row in rows.itertuples():
-        expected = swept["good", row.distortion, row.level] - swept["bad", row.distortion, row.level]
-        assert row.difference == pytest.approx(expected, abs=1e-12, nan_ok=True)
-        assert (row.model, row.baseline) == ("good", "bad")
-        assert row.ci_low <= row.difference <= row.ci_high
-    with pytest.raises(ValueError, match="'best'.*good, bad"):
-        differences(results, "best", "bad")
 
 
 def test_a_network_that_does_not_fit_the_images_is_refused(images, trained):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -149,3 +151,24 @@ def test_a_function_is_described_by_its_key_or_its_plain_arguments():
     assert described(partial(json.dumps, separators=(",", ":"))) == {"name": "json.dumps", "separators": (",", ":")}
     for unknown in (lambda x: x, json.dumps, partial(json.dumps, 1), partial(json.dumps, cls=object()), partial(json.dumps, x=(1, {}))):
         assert described(unknown) is None
+
+
+def test_a_second_process_waits_for_what_another_computes(tmp_path):
+    store, other, began, order = Store(tmp_path), Store(tmp_path), threading.Event(), []
+
+    def slowly():
+        began.set()
+        time.sleep(0.3)
+        order.append("computed")
+        return 7
+
+    def again():
+        pytest.fail("computed twice")
+
+    first = threading.Thread(target=lambda: store.cell({"a": 1}, slowly, alone=True))
+    first.start()
+    assert began.wait(10)
+    assert other.cell({"a": 2}, lambda: 8, alone=True) == 8 and not order  # another value does not wait
+    assert other.cell({"a": 1}, again, alone=True) == 7 and order == ["computed"]
+    first.join()
+    assert (store.computed, other.computed, other.read) == (1, 1, 1)
