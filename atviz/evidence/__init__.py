@@ -5,7 +5,7 @@ from .accuracy import accuracy, robust_accuracy, true_probability
 from .applies import applicable, convolutional, usable
 from .claims import ITAZURI, RIVALS, ZHANG_ZHU, Claim
 from .compare import accuracy_finding, by_method, compare_maps, compare_outcomes, over_seeds
-from .conflict import Categories, cue_conflict, decisions
+from .conflict import Categories, cue_conflict, decisions, ranks
 from .controls import readings
 from .features import Features, centroid_rows, deeper_half, layer_features
 from .findings import Finding, verdict_of
@@ -29,7 +29,7 @@ __all__ = [
     "accuracy_finding", "applicable", "asked", "bootstrap_mean", "by_method", "cascade", "cell", "centroid_rows", "compare_maps",
     "compare_outcomes", "completed", "controls", "convolutional", "cue_conflict", "decisions", "deeper_half", "dependence", "described",
     "differences", "find", "findings", "layer_features", "likeliest", "likeness", "map_numbers", "mean_interval", "means", "moved",
-    "of_imagenet", "outcomes", "over_seeds", "paired_difference", "pairs", "photographs", "rank_interval", "readings", "recorded", "reliability",
+    "of_imagenet", "outcomes", "over_seeds", "paired_difference", "pairs", "photographs", "rank_interval", "ranks", "readings", "recorded", "reliability",
     "robust_accuracy", "saliency_scores", "similarities", "sliders", "stability", "store_of_home", "sweep", "table",
     "true_probability", "unpaired_difference", "usable", "verdict_of", "wilson", "zoo",
 ]  # fmt: skip

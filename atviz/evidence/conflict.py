@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..data import CATEGORIES, AnyImages, as_images
-from ..models import Known, check_fits, known_of
+from ..models import Known, check_fits, device_of, evaluating, fingerprint, folded, halved, known_of, logits_of
 from .intervals import wilson
-from .outcomes import likeliest
-from .records import Store
+from .records import Store, cell
 from .wanted import AnyModel, as_module
+
+BATCH = 100  # images
 
 
 def cue_conflict(model: AnyModel, images: AnyImages, *, shape: Tensor, texture: Tensor, store: Store | None = None) -> dict[str, float]:
@@ -23,18 +28,23 @@ def cue_conflict(model: AnyModel, images: AnyImages, *, shape: Tensor, texture: 
             nothing, and are left out.
 
     Returns:
-        ``shape``, ``texture`` and ``neither``: shares of the images decided so; ``shape_bias`` = shape / (shape + texture), with
-        ``ci_low`` and ``ci_high`` (95 %, Wilson); ``n``.
+        ``shape``, ``texture`` and ``neither``: shares of the images decided so; ``shape_rank`` and ``texture_rank``: the mean reciprocal
+        rank of the two classes among all of the network's (1: always the likeliest); ``shape_bias`` = shape / (shape + texture), with
+        ``ci_low`` and ``ci_high`` (95 %, Wilson); ``n``. The bias is a ratio: a network that sees hardly any cue can have any. The shares
+        and ranks say how much is seen of each (Kim et al. 2026).
 
     Raises:
         ValueError: labels that are not one per image, that are no classes, or that agree everywhere; images that do not fit the network,
             of classes in another order, for instance.
     """
-    by_shape, by_texture = (hits.sum() for hits in decisions(model, images, shape=shape, texture=texture, store=store))
-    n = int((shape != texture).sum())
+    found = ranks(model, images, shape=shape, texture=texture, store=store)
+    by_shape, by_texture = (found == 1).sum(0)
+    n = len(found)
     low, high = wilson(int(by_shape), int(by_shape + by_texture))
+    shape_rank, texture_rank = (1 / found).mean(0)
     return {
         "shape": float(by_shape / n), "texture": float(by_texture / n), "neither": float(1 - (by_shape + by_texture) / n),
+        "shape_rank": float(shape_rank), "texture_rank": float(texture_rank),
         "shape_bias": float(by_shape / (by_shape + by_texture)) if by_shape + by_texture else float("nan"),
         "ci_low": low, "ci_high": high, "n": n,
     }  # fmt: skip
@@ -44,22 +54,52 @@ def decisions(
     model: AnyModel, images: AnyImages, *, shape: Tensor, texture: Tensor, store: Store | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the images whose shape and texture differ are decided by shape, and which by texture: two (n,) bool. See `cue_conflict`."""
+    by_shape, by_texture = (ranks(model, images, shape=shape, texture=texture, store=store) == 1).T
+    return by_shape, by_texture
+
+
+def ranks(
+    model: AnyModel, images: AnyImages, *, shape: Tensor, texture: Tensor, groups: Sequence[Sequence[int]] | None = None,
+    store: Store | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The rank of the shape's and of the texture's class among all classes, 1 for the likeliest: (n, 2), of the images whose two differ.
+
+    With ``groups``, the labels number groups of the network's classes, and the rank is that of a group's likeliest class. Otherwise as
+    `cue_conflict`.
+    """
     model, images = as_module(model), as_images(images)
     if not len(images) == len(shape) == len(texture):
         raise ValueError(
             f"{len(images)} images have {len(shape)} shape and {len(texture)} texture labels; there must be one of each for each image"
         )
-    classes = len(images.classes)
+    classes = len(groups) if groups else len(images.classes)
     for name, labels in (("shape", shape), ("texture", texture)):
         for label in labels[(labels < 0) | (labels >= classes)][:1].tolist():
             raise ValueError(f"a {name} label is {label}; with {classes} classes it must be between 0 and {classes - 1}")
-    s, t = shape.cpu().numpy(), texture.cpu().numpy()
-    differ = s != t
+    asked = torch.stack([shape, texture], 1).cpu()
+    differ = asked[:, 0] != asked[:, 1]
     if not differ.any():
         raise ValueError("shape and texture agree on every image: nothing can be told apart")
-    check_fits(model, images)
-    found = likeliest({"": model}, images, store)[""][differ, 0]
-    return found == s[differ], found == t[differ]
+    if not groups:
+        check_fits(model, images)
+
+    def run() -> list[list[int]]:
+        device, found = device_of(model), []
+        with evaluating(model):
+            network = None
+            for x, _ in images[differ].batches(BATCH, device=device):
+                network = network or folded(model, x)
+                with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                    logits = halved(partial(logits_of, network), x)
+                found.append(logits.argsort(dim=1, descending=True, stable=True).argsort(dim=1).cpu() + 1)
+        rank = torch.cat(found)
+        if groups:
+            rank = torch.stack([rank[:, list(members)].amin(1) for members in groups], 1)
+        return rank.gather(1, asked[differ]).tolist()
+
+    digest = hashlib.sha256(asked.numpy().tobytes()).hexdigest()[:16]
+    key = {"measure": "ranks", "model": fingerprint(model), "images": images.digest, "labels": digest, "groups": [*map(list, groups or [])]}
+    return np.array(cell(store, key, run))
 
 
 class Categories(nn.Module):

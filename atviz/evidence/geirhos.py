@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from ..data import fetch_stimuli, load_stimuli
+from ..data import CATEGORIES, fetch_stimuli, load_stimuli
 from ..models import Network, Reference, imagenet_names, load
 from ..models.inference import answered
-from .conflict import Categories, cue_conflict
-from .intervals import wilson
+from .conflict import Categories, ranks
+from .intervals import mean_interval, wilson
 from .records import Store
 
 SIDE = 224  # of the images, in pixels, for a network that names no size
@@ -36,21 +37,22 @@ def of_imagenet(references: Sequence[str]) -> list[Network]:
 
 
 def photographs(networks: Sequence[Network], folder: str = "", *, store: Store | None = None) -> tuple[pd.DataFrame, str]:
-    """What decides when shape and texture of a photograph disagree: four rows for each network, which must know ImageNet's classes.
+    """What decides when shape and texture of a photograph disagree: twelve rows for each network, which must know ImageNet's classes.
 
     ``folder`` holds the stimuli (`data.load_stimuli`); "": the published ones, which are downloaded where they are missing. The second value
     says why there are no rows: no networks, or a download that failed; else it is "".
 
-    Columns: ``model``, ``measure`` (``shape``, ``texture``, ``neither``: shares of the images; ``shape bias``: shape / (shape + texture)),
-    ``value``, ``ci_low``, ``ci_high`` (95 %, Wilson), ``n`` (images behind the share), ``side`` (of the images as the network sees them,
-    in pixels).
+    Columns: ``model``, ``measure`` (``shape``, ``texture``, ``neither``: shares of the images; ``shape bias``: shape / (shape + texture);
+    ``shape rank``, ``texture rank``: mean reciprocal rank of the category), ``among`` (``16 categories``, or ``1,000 classes``: the
+    likeliest of all classes decides, and a category's rank is that of its likeliest class), ``value``, ``ci_low``, ``ci_high`` (95 %,
+    Wilson; of ranks, Student's t), ``n`` (images behind the share), ``side`` (of the images as the network sees them, in pixels).
 
     Raises:
         FileNotFoundError, ValueError: as `load_stimuli`.
 
     Source: Geirhos et al. 2019.
     """
-    nothing = pd.DataFrame(columns=["model", "measure", "value", "ci_low", "ci_high", "n", "side"])
+    nothing = pd.DataFrame(columns=["model", "measure", "among", "value", "ci_low", "ci_high", "n", "side"])
     if not networks:
         return nothing, "None of the networks knows ImageNet's classes, which the categories of these images are made of."
     try:
@@ -64,10 +66,34 @@ def photographs(networks: Sequence[Network], folder: str = "", *, store: Store |
         if side not in loaded:
             loaded[side] = load_stimuli(place, size=side)
         images, shape, texture = loaded[side]
-        found = cue_conflict(Categories(network.module).eval(), images, shape=shape, texture=texture, store=store)
-        n = int(found["n"])
-        decided = round(n * (found["shape"] + found["texture"]))
-        shares = [(name, found[name], n, wilson(round(n * found[name]), n)) for name in DECISIONS]
-        for name, value, of, (low, high) in [*shares, ("shape bias", found["shape_bias"], decided, (found["ci_low"], found["ci_high"]))]:
-            rows.append({"model": network.name, "measure": name, "value": value, "ci_low": low, "ci_high": high, "n": of, "side": side})
+        cues: dict[str, Any] = {"shape": shape, "texture": texture, "store": store}
+        of = {
+            "16 categories": ranks(Categories(network.module).eval(), images, **cues),
+            "1,000 classes": ranks(network.module, images, groups=list(CATEGORIES.values()), **cues),
+        }
+        for among, found in of.items():
+            for measure, value, low, high, n in _measures(found):
+                rows.append(
+                    {
+                        "model": network.name,
+                        "measure": measure,
+                        "among": among,
+                        "value": value,
+                        "ci_low": low,
+                        "ci_high": high,
+                        "n": n,
+                        "side": side,
+                    }
+                )
     return pd.DataFrame(rows), ""
+
+
+def _measures(found: np.ndarray) -> Iterator[tuple[str, float, float, float, int]]:
+    """Measure, value, interval and number of images, of the ranks (n, 2) of shape and texture."""
+    n, (by_shape, by_texture) = len(found), (int(count) for count in (found == 1).sum(0))
+    for name, count in zip(DECISIONS, (by_shape, by_texture, n - by_shape - by_texture), strict=True):
+        yield name, count / n, *wilson(count, n), n
+    decided = by_shape + by_texture
+    yield "shape bias", by_shape / decided if decided else float("nan"), *wilson(by_shape, decided), decided
+    for name, column in zip(("shape rank", "texture rank"), found.T, strict=True):
+        yield name, *mean_interval(1 / column), n

@@ -12,7 +12,7 @@ from torch import nn
 
 from atviz import models
 from atviz.data import CATEGORIES, Images, load_stimuli
-from atviz.evidence import Categories, cue_conflict, decisions
+from atviz.evidence import Categories, Store, cue_conflict, decisions, ranks
 
 NAMES = list(CATEGORIES)
 
@@ -32,12 +32,41 @@ def test_cue_conflict_counts_what_decides():
     interval = binomtest(3, 5).proportion_ci(method="wilson")
     expected = {
         "n": 7, "shape": 3 / 7, "texture": 2 / 7, "neither": 2 / 7, "shape_bias": 3 / 5, "ci_low": interval.low, "ci_high": interval.high,
+        # behind the class that is said, the others follow in their order
+        "shape_rank": np.mean([1, 1, 1 / 2, 1 / 2, 1, 1 / 2, 1 / 2]), "texture_rank": np.mean([1 / 2, 1 / 3, 1, 1, 1 / 3, 1 / 3, 1 / 3]),
     }  # fmt: skip
     assert found == pytest.approx(expected)
     swapped = cue_conflict(Reads(), images, shape=texture, texture=shape)
     assert swapped["shape_bias"] == pytest.approx(1 - found["shape_bias"])
     neither = cue_conflict(Reads(), images[5:7], shape=shape[5:7], texture=texture[5:7])
     assert neither["neither"] == 1 and math.isnan(neither["shape_bias"])
+
+
+def test_ranks_are_those_of_a_sort_of_the_logits(trained, fashion, tmp_path):
+    shape, texture = fashion.y, (fashion.y + torch.arange(len(fashion)) % 4) % 10
+    store = Store(tmp_path)
+    found = ranks(trained, fashion, shape=shape, texture=texture, store=store)
+    with torch.no_grad():
+        order = np.argsort(-trained(fashion.x.float() / 255).numpy(), axis=1)
+    differ = (shape != texture).numpy()
+    expected = [[list(row).index(label) + 1 for label in (s, t)] for row, s, t in zip(order, shape.tolist(), texture.tolist(), strict=True)]
+    assert found.tolist() == np.array(expected)[differ].tolist() and 0 < differ.sum() < len(fashion)
+    assert ranks(trained, fashion, shape=shape, texture=texture, store=store).tolist() == found.tolist() and store.computed == 1
+    assert ranks(trained, fashion, shape=texture, texture=shape, store=store).tolist() == found[:, ::-1].tolist() and store.computed == 2
+
+
+def test_the_rank_of_a_group_is_that_of_its_likeliest_class(trained, fashion):
+    groups = [[0, 2, 4, 6], [1, 3], [5, 7, 9], [8]]
+    of = {label: i for i, members in enumerate(groups) for label in members}
+    shape = torch.tensor([of[label] for label in fashion.y.tolist()])
+    texture = (shape + 1) % 4
+    found = ranks(trained, fashion, shape=shape, texture=texture, groups=groups)
+    with torch.no_grad():
+        order = np.argsort(-trained(fashion.x.float() / 255).numpy(), axis=1)
+    for row, both, (s, t) in zip(order, found.tolist(), zip(shape.tolist(), texture.tolist(), strict=True), strict=True):
+        assert both == [1 + min(list(row).index(label) for label in groups[wanted]) for wanted in (s, t)]
+    with pytest.raises(ValueError, match="a shape label is 4; with 4 classes"):
+        ranks(trained, fashion, shape=shape + 1, texture=texture, groups=groups)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -65,13 +65,22 @@ def test_networks_of_imagenet_are_found_among_the_references(code):
 def test_what_decides_is_told_of_each_network_with_all_three_shares(code, stimuli):
     known = of_imagenet([f"shape={code}:by_shape?size=8", f"texture={code}:by_texture?size=8"])
     rows, why = photographs(known, stimuli)
-    rows = rows.set_index(["model", "measure"])
-    assert why == ""
-    assert rows.value.to_dict() == {
-        ("shape", "shape"): 1, ("shape", "texture"): 0, ("shape", "neither"): 0, ("shape", "shape bias"): 1,
-        ("texture", "shape"): 0, ("texture", "texture"): 1, ("texture", "neither"): 0, ("texture", "shape bias"): 0,
-    }  # fmt: skip
+    assert why == "" and list(rows.among.unique()) == ["16 categories", "1,000 classes"] and len(rows) == 24
+    for _, part in rows[~rows.measure.str.endswith("rank")].groupby("among"):
+        assert part.set_index(["model", "measure"]).value.to_dict() == {
+            ("shape", "shape"): 1, ("shape", "texture"): 0, ("shape", "neither"): 0, ("shape", "shape bias"): 1,
+            ("texture", "shape"): 0, ("texture", "texture"): 1, ("texture", "neither"): 0, ("texture", "shape bias"): 0,
+        }  # fmt: skip
     assert set(rows.n) == {30} and set(rows.side) == {8}
+    rank = rows.set_index(["model", "among", "measure"]).value
+    for among in rows.among.unique():
+        assert rank["shape", among, "shape rank"] == rank["texture", among, "texture rank"] == 1
+    # all other classes have one logit: of a category that is not said, its first class stands where its number does
+    first = np.array([min(members) for members in CATEGORIES.values()])
+    told, other = np.array([(i, (i + j * (i > 0)) % 16) for i in range(16) for j in (1, 2) if i]).T
+    expected = [1 / (2 + first[t] - (min(CATEGORIES[NAMES[s]]) < first[t])) for s, t in zip(told, other, strict=True)]
+    assert rank["shape", "1,000 classes", "texture rank"] == pytest.approx(np.mean(expected))
+    rows = rows[rows.among == "16 categories"].set_index(["model", "measure"])
     assert (rows.loc[("shape", "shape"), "ci_low"], rows.loc[("shape", "shape"), "ci_high"]) == pytest.approx(wilson(30, 30))
 
 
