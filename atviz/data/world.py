@@ -62,14 +62,14 @@ class World:
         return self.step / (2 * np.sqrt(3)), self.contrast
 
 
-# Two cues, which is larger by its amplitude and which is coarser. The texture is everywhere: its extent does not draw the silhouette.
-_COARSE_TEXTURE: dict[str, Any] = {"rows": 3, "coarseness": 6.0, "extent": "everywhere"}
+# Two cues: which is larger by its amplitude, and which is coarser. Only in the first does the texture's extent draw the silhouette, too.
+_COARSE_TEXTURE: dict[str, Any] = {"rows": 3, "coarseness": 5.0, "extent": "everywhere"}
 WORLDS: dict[str, World] = {
     "inside": World(),
     "bold-coarse-shape": World(step=0.8, contrast=0.08, extent="everywhere"),
     "bold-fine-shape": World(step=0.8, contrast=0.08, **_COARSE_TEXTURE),
-    "alike-coarse-shape": World(step=0.5, contrast=0.15, extent="everywhere"),
-    "alike-fine-shape": World(step=0.5, contrast=0.15, **_COARSE_TEXTURE),
-    "faint-coarse-shape": World(step=0.3, contrast=0.25, extent="everywhere"),
-    "faint-fine-shape": World(step=0.3, contrast=0.25, **_COARSE_TEXTURE),
+    "alike-coarse-shape": World(step=0.5, contrast=0.14, extent="everywhere"),
+    "alike-fine-shape": World(step=0.5, contrast=0.14, **_COARSE_TEXTURE),
+    "faint-coarse-shape": World(step=0.45, contrast=0.2, extent="everywhere"),
+    "faint-fine-shape": World(step=0.45, contrast=0.2, **_COARSE_TEXTURE),
 }
