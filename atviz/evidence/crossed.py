@@ -23,6 +23,7 @@ SEEDS = range(5)
 RADII = 5  # of each world and norm
 L2_WORLDS = ("bold-coarse-shape", "faint-coarse-shape")
 TRAIN, TEST, EPOCHS, ARCH, LR = 4000, 2000, 24, "small", 0.05
+WATCHED = 500  # test images that are looked at after every epoch
 START = 1.25  # the step of the attack in training, in ε (Wong et al. 2020)
 HYPOTHESES = ("shape", "larger amplitude", "coarser cue")
 
@@ -94,7 +95,7 @@ def measured(
     network = drawn(shape, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CatastrophicOverfitting)  # it is in the row
-        report = fit(network, recipe(cell, epochs=epochs), training, images[cue].images, seed=seed)
+        report = fit(network, recipe(cell, epochs=epochs), training, images[cue].images[:WATCHED], seed=seed)
     conflict = images["conflict"]
     decided = cue_conflict(network, conflict.images, shape=conflict.shape, texture=conflict.texture)
     return asdict(cell) | {
