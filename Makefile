@@ -25,8 +25,9 @@ notebooks: $(VENV)/.ready
 readme: run
 	$(BIN)/atviz readme
 
+# Jupyter refuses root, as in a container, unless it is told.
 lab: $(VENV)/.ready
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root )notebooks
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "atviz needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with make PYTHON=…")'

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from atviz import data, disk, models
-from atviz.app import cli, files, report, subcommands, sweep_page
+from atviz.app import cli, compare, files, report, slider_page, subcommands, sweep_page
 from atviz.data import folders
 from atviz.evidence import Store
 from atviz.models import checkpoints
@@ -201,6 +201,39 @@ def a_run(place, spoil="run.json"):
     return of_json(place / spoil, lambda _: report.write_report(place))
 
 
+def sliders_of_a_page(place):
+    count = {"right": 1, "clean": 1, "both": 1}
+    view = {"top": [0], "p": [[0.9, 0.1]], "classes": [0, 1]}
+    value = {
+        "size": [4, 4], "original": [4, 4], "quality": None, "columns": 1, "attacked_from": 1, "steps": 20, "n": 1, "method": "Grad",
+        "dataset": "fashion", "models": [{"name": "a", "color": "#0b5cad"}], "classes": {"0": "bag", "1": "boot"},
+        "images": [{"number": 0, "label": 0}], "shares": [[count]], "views": [[view]],
+        "sliders": [{"name": "saturate", "title": "saturation", "axis": "level", "start": 0,
+                     "stops": [{"label": "2", "words": "as it is", "column": 0}]}],
+    }  # fmt: skip
+    for name in ("shown", "map-0"):
+        path = place / "sliders" / f"{name}.webp"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    disk.write_json(place / "sliders" / "sliders.json", value)
+    assert slider_page.slider_values(place)
+    return of_json(place / "sliders" / "sliders.json", lambda _: slider_page.slider_values(place))
+
+
+def a_comparison(place):
+    for name in ("one", "other"):
+        a_run(place / name)
+    spoil = of_json(place / "one" / "run.json", lambda _: compare.read(place / "one"))
+    whole = compare.read(place / "other")
+
+    def one(rng):
+        spoil(rng)
+        if (side := said(compare.read, place / "one")) is not None:
+            said(compare.compared, side, whole)
+
+    return one
+
+
 def a_sweep(place, spoil="sweep.json"):
     row = {"measure": "saturate", "level": 4.0, "n": 5, "top1": 0.5, "n_correct": 3, "acc_on_correct": 0.5, "ci_low": 0.1, "ci_high": 0.9}
     cell = {"version": "1", "dataset": "fashion", "model": "normal", "seed": 0, "classes": 10, "collapsed_at": None, "rows": [row]}
@@ -269,6 +302,8 @@ READERS = {
     "record": a_record,
     "run": a_run,
     "findings": lambda place: a_run(place, "findings/04_saturate.json"),
+    "sliders": sliders_of_a_page,
+    "comparison": a_comparison,
     "sweep": a_sweep,
     "cell": lambda place: a_sweep(place, "cells/c.json"),
     "kept epoch": a_kept_epoch,

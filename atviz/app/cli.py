@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
 from .execution import TIMEOUT
+from .output import Json, Quiet, quietly, result_alone, say_json
+from .results import results_app
+from .shipping import shipping_app
 from .subcommands import (
     Arch,
     Baseline,
@@ -43,6 +47,19 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(stylize_app, name="stylize")
+app.add_typer(results_app)
+app.add_typer(shipping_app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"atviz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _atviz(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False) -> None:
+    pass
 
 
 def _settings(dataset: str, models: str | None, **others: Any) -> Any:
@@ -75,20 +92,22 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a notebook's own parameter, as a Python literal")] = None,
     name: Name = "", workers: Workers = None,
     timeout: Annotated[int, typer.Option(help="seconds that one cell of a notebook may take")] = TIMEOUT,
+    quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train the networks that have no checkpoint, execute the notebooks, write results/<run>/index.html."""
     given = dict(assignment(text) for text in set_ or [])
-    from . import pipeline
-
-    chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
-    pipeline.check_parameters(given, chosen)
-    settings = _settings(
-        dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
-        train_steps=train_steps, preset=preset, weights=weights, baseline=baseline, subject=subject, classes=classes, styles=styles,
-        adain=adain, alpha=alpha,
-    )  # fmt: skip
     check_name(name)
-    folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers, timeout=timeout)
+    with quietly(quiet):
+        from . import pipeline
+
+        chosen = pipeline.choose([n.strip() for n in notebooks.split(",") if n.strip()])
+        pipeline.check_parameters(given, chosen)
+        settings = _settings(
+            dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
+            train_steps=train_steps, preset=preset, weights=weights, baseline=baseline, subject=subject, classes=classes, styles=styles,
+            adain=adain, alpha=alpha,
+        )  # fmt: skip
+        folder, good = pipeline.run(settings, chosen=chosen, given=given, name=name, workers=workers, timeout=timeout)
     typer.echo(f"{folder / 'index.html'}")
     if not good:
         typer.echo("atviz: not every stage went well; the page says which in red", err=True)
@@ -108,27 +127,28 @@ def sweep(
     workers: Workers = None,
     cpus: Annotated[int | None, typer.Option(help="of each cell; default: one, or with --engine local an equal share")] = None,
     gpus: Annotated[float | None, typer.Option(help="of each cell, from 0 to 1; default: 1 where there are GPUs")] = None,
-    name: Name = "",
+    name: Name = "", quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train and measure every network of every data set and seed; write one table and one page, results/<name>/index.html."""
     check_name(name)
     sets, chosen_seeds, chosen = several("datasets", datasets), numbers(seeds), several("distortions", distortions)
     if not sets:
         raise ValueError(f"datasets is {datasets!r}; name at least one")
-    from . import cells
-    from . import sweep as sweeps
+    with quietly(quiet):
+        from . import cells
+        from . import sweep as sweeps
 
-    studies = [
-        _settings(
-            dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit,
-            epochs=epochs, train_steps=train_steps, preset=preset, classes=classes,
-        )
-        for dataset in sets for seed in chosen_seeds
-    ]  # fmt: skip
-    asked = chosen or cells.usual_distortions()
-    cells.check_distortions(asked)
-    where = sweeps.engine_of(engine, workers=workers, cpus=cpus, gpus=gpus)
-    folder, good = sweeps.run(studies, asked, where, name=name, command=shlex.join(["atviz", *sys.argv[1:]]))
+        studies = [
+            _settings(
+                dataset, models, profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit,
+                epochs=epochs, train_steps=train_steps, preset=preset, classes=classes,
+            )
+            for dataset in sets for seed in chosen_seeds
+        ]  # fmt: skip
+        asked = chosen or cells.usual_distortions()
+        cells.check_distortions(asked)
+        where = sweeps.engine_of(engine, workers=workers, cpus=cpus, gpus=gpus)
+        folder, good = sweeps.run(studies, asked, where, name=name, command=shlex.join(["atviz", *sys.argv[1:]]))
     typer.echo(f"{folder / 'index.html'}")
     if not good:
         typer.echo("atviz: not every cell is done; the page says which in red, and the same command goes on with them", err=True)
@@ -147,25 +167,34 @@ def train(
     num_nodes: Annotated[int, typer.Option(help="nodes")] = 1,
     strategy: Annotated[str, typer.Option(help="Lightning Fabric's: auto, ddp, ddp_find_unused_parameters_true")] = "auto",
     zoo: Annotated[bool, typer.Option("--zoo", help="also keep them in checkpoints/zoo, in half precision, with robust accuracy")] = False,
+    quiet: Quiet = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Train networks; those that are stored already are read."""
-    from ..evidence.zoo import publish
-    from ..training import Trainer, make_fabric
+    made = []
+    with quietly(quiet), result_alone(as_json):
+        from ..evidence.zoo import publish
+        from ..training import Trainer, make_fabric
 
-    plan = _settings(
-        dataset, ",".join(names), profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
-        train_steps=train_steps, preset=preset, weights=weights,
-    )  # fmt: skip
-    fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
-    trainer = Trainer(plan, fabric=fabric)
-    for reference in plan.references:  # refuse what cannot be trained before training any
-        if not reference.is_recipe:
-            raise ValueError(f"{reference.title} is no recipe; train takes recipes (normal, pgd-inf-8, spatial …)")
+        plan = _settings(
+            dataset, ",".join(names), profile=profile, arch=arch, seed=seed, size=size, train_limit=train_limit, test_limit=test_limit, epochs=epochs,
+            train_steps=train_steps, preset=preset, weights=weights,
+        )  # fmt: skip
+        fabric = make_fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
+        trainer = Trainer(plan, fabric=fabric)
+        for reference in plan.references:  # refuse what cannot be trained before training any
+            if not reference.is_recipe:
+                raise ValueError(f"{reference.title} is no recipe; train takes recipes (normal, pgd-inf-8, spatial …)")
     for name in plan.names:
-        network = trainer.obtain(name)
-        if fabric.is_global_zero:
+        with quietly(quiet), result_alone(as_json):
+            network = trainer.obtain(name)
+            if not fabric.is_global_zero:
+                continue
             folder = publish(network, plan) if zoo else trainer.folder(name)
-            typer.echo(f"{name}: clean accuracy {network.card['metrics']['clean']:.4f}, {folder}")
+        made.append({"name": name, "clean": network.card["metrics"]["clean"], "folder": folder})
+        if not as_json:
+            typer.echo(folder if quiet else f"{name}: clean accuracy {network.card['metrics']['clean']:.4f}, {folder}")
+    if fabric.is_global_zero and as_json:
+        say_json(made)
 
 
 @app.command()
@@ -174,48 +203,59 @@ def evaluate(
     network: Annotated[str, typer.Argument(help="a network, as in --models of run: a checkpoint's folder, normal, torchvision:resnet50 …")],
     distortion: Annotated[str, typer.Option(help="an instrument's name: saturate, patch_shuffle, low_pass …; `atviz instruments` lists all")],
     levels: Annotated[str | None, typer.Option(help="separated by commas: 0.25,4,1024; default: the instrument's own")] = None,
-    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = None, test_limit: TestLimit = None, classes: Classes = None,
+    dataset: Dataset = "fashion", seed: Seed = 0, size: Size = None, test_limit: TestLimit = None, classes: Classes = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Print a network's accuracy under a distortion, as CSV."""
     try:
         values = [float(level) for level in levels.split(",")] if levels else None
     except ValueError as error:
         raise ValueError(f"levels is {levels!r}; write numbers separated by commas, such as 0.25,4,1024") from error
-    from .. import data, evidence, models
+    with result_alone():
+        from .. import data, evidence, models
 
-    asked = models.Reference.of(network)
-    found = models.load(asked, dataset=dataset, size=size)
-    side = size or (found.shape[2] if found.card.get("outside") and found.shape else None)
-    images = data.load(dataset, "test", size=side, limit=test_limit)
-    found = models.fitted(found, images, models.read_mapping(classes) if classes else None)
-    found.check_fits(images)
-    if found.card.get("fitted"):
-        typer.echo(f"{asked.name}: {found.card['fitted']}", err=True)
-    wanted = values or evidence.find(distortion).usable(images.shape)
-    if not wanted:
-        raise ValueError(f"{distortion} has no levels of its own; name some, such as --levels 4,8")
-    typer.echo(evidence.sweep({asked.name: found.module}, images, {distortion: wanted}, seed=seed).to_csv(index=False), nl=False)
+        asked = models.Reference.of(network)
+        found = models.load(asked, dataset=dataset, size=size)
+        side = size or (found.shape[2] if found.card.get("outside") and found.shape else None)
+        images = data.load(dataset, "test", size=side, limit=test_limit)
+        found = models.fitted(found, images, models.read_mapping(classes) if classes else None)
+        found.check_fits(images)
+        if found.card.get("fitted"):
+            typer.echo(f"{asked.name}: {found.card['fitted']}", err=True)
+        wanted = values or evidence.find(distortion).usable(images.shape)
+        if not wanted:
+            raise ValueError(f"{distortion} has no levels of its own; name some, such as --levels 4,8")
+        rows = evidence.sweep({asked.name: found.module}, images, {distortion: wanted}, seed=seed)
+    if as_json:
+        say_json(rows.to_dict("records"))
+    else:
+        typer.echo(rows.to_csv(index=False), nl=False)
 
 
 @app.command()
 @plainly
-def doctor() -> None:
+def doctor(as_json: Json = False) -> None:
     """Look whether everything is there and whole, and say what to do about what is not; exit 1 where something has to be done."""
     from .doctor import examine
 
-    good = True
+    found = []
     for line in examine():
-        typer.echo(f"{'  ' if not line.todo else '! '}{line.what}: {line.found}" + (f"\n    {line.todo}" if line.todo else ""))
-        good &= not line.todo
-    if not good:
+        found.append(vars(line))
+        if not as_json:
+            typer.echo(f"{'  ' if not line.todo else '! '}{line.what}: {line.found}" + (f"\n    {line.todo}" if line.todo else ""))
+    if as_json:
+        say_json(found)
+    if any(line["todo"] for line in found):
         raise typer.Exit(1)
 
 
 @app.command()
-def instruments() -> None:
+def instruments(as_json: Json = False) -> None:
     """List the instruments: the distortions and the numbers of saliency maps that are taken for signs of what a network uses."""
     from ..evidence import INSTRUMENTS
 
+    if as_json:
+        say_json([{"name": i.name, "reads": i.reads, "axis": i.axis, "levels": i.levels, "expected": i.expected} for i in INSTRUMENTS])
+        return
     for i in INSTRUMENTS:
         levels = ", ".join(f"{level:g}" for level in i.levels)
         typer.echo(f"{i.name:18} {i.reads:20} {i.axis}{': ' * bool(levels and i.axis)}{levels}".rstrip())
@@ -247,53 +287,3 @@ def explore(
     notebook = server.prepare({name: value for name, value in given.items() if value and asked})
     command = server.command(notebook, page=serve, port=port, browser=browser)
     os.execve(command[0], command, {**os.environ, **server.environment(notebook)})
-
-
-@app.command()
-@plainly
-def report(folder: Annotated[Path, typer.Argument(help="results/<run>")]) -> None:
-    """Write the page of a run or of a sweep again from the files that lie in its folder."""
-    from .report import write_report
-    from .sweep_page import write_page
-
-    typer.echo(write_page(folder) if (folder / "sweep.json").is_file() else write_report(folder))
-
-
-@app.command("notebooks", hidden=True)
-def refresh() -> None:
-    """Execute the shipped notebooks in place, for committing them."""
-    from . import pipeline
-
-    pipeline.refresh()
-
-
-@app.command("controls", hidden=True)
-def ship_controls() -> None:
-    """Train the networks of known bias that are missing; write them, and their verdicts on the instruments, to checkpoints/controls."""
-    from ..evidence import reliability
-
-    typer.echo(reliability.ship())
-
-
-@app.command("transfer", hidden=True)
-def ship_transfer() -> None:
-    """Train the backbones of notebook 10 that are missing, and write them to checkpoints/transfer."""
-    from ..evidence.zoo import publish_backbones
-
-    typer.echo(publish_backbones())
-
-
-@app.command("seeds", hidden=True)
-def ship_seeds() -> None:
-    """Train the further seeds of the quick profile that are missing, and write them to checkpoints/seeds."""
-    from ..evidence.zoo import publish_seeds
-
-    typer.echo(publish_seeds())
-
-
-@app.command("readme", hidden=True)
-def readme() -> None:
-    """Fill the tables and figures of the pages from what lies in results/."""
-    from .pages import fill_all
-
-    fill_all()

@@ -19,7 +19,7 @@ from ..models import Networks
 from ..names import unknown
 from ..notebook import Settings
 from ..training import Trainer
-from . import engines, files
+from . import engines, files, origin, slider_stage
 from .engines import Task
 from .execution import TIMEOUT, execute, refreshed
 from .local import Local
@@ -103,7 +103,7 @@ def run(
 
     A stage that was done with the same settings, data, networks, notebook and package is not done again: in ``run.json`` it keeps its
     ``seconds``, and ``cached_seconds`` is what finding it took. The same holds for the whole run. The folder ``results/<name>/`` gets
-    the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``run.json`` and ``index.html``.
+    the executed notebooks, ``figures/``, ``tables/``, ``findings/``, ``sliders/``, ``run.json`` and ``index.html``.
 
     Args:
         chosen: notebooks, default all.
@@ -139,6 +139,8 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
     names = [path.stem for path in chosen]
     # notebooks that were run earlier with these settings stay on the page
     record |= now | {"version": __version__, "order": sorted({*record.get("order", []), *names})}
+    some = [] if record["order"] == [path.stem for path in notebooks()] else record["order"]
+    came = {"command": origin.command(settings, given, some, folder.name), "commit": origin.commit(), "date": origin.now()}
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
     networks = _train(settings, stages, engine)
@@ -168,12 +170,14 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
             done = {"status": "done", "seconds": ended.seconds, "key": keys[ended.name]}
             stages[ended.name] = failed if ended.error else done
             disk.write_json(folder / "run.json", record)
+        worked = slider_stage.make(settings, record, common, folder, engine, shipped=[path.stem for path in notebooks()]) or worked
     if worked:
+        record |= came
         record.pop("cached_seconds", None)
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
     disk.write_json(folder / "run.json", record)
     write_report(folder)
-    return all(stages.get(stage, {}).get("status") in GOOD for stage in ["train", *names])
+    return all(stages.get(stage, {"status": "done"}).get("status") in GOOD for stage in ["train", *names, "sliders"])
 
 
 def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:

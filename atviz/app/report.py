@@ -1,8 +1,9 @@
-"""The page of a run: findings first, then every notebook's figures and tables, in one file that needs no network."""
+"""The page of a run: the question and its answer, the findings, sliders, and every notebook, in one file that needs no network."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,36 +11,67 @@ from typing import Any
 from .. import disk
 from ..evidence import Finding, findings
 from ..evidence.findings import heading
+from . import answer, origin
+from .pictures import reduced
+from .rows import cells
+from .section import section
+from .slider_page import slider_values
 
 GOOD = ("done", "left out")  # of a stage
 # of a page: of networks that the papers do not compare, and of those that they do
 QUESTIONS = ("What do these networks look at?", "What does an adversarially trained network look at?")
+ALONE = ("What does this network look at?", "One network has nothing to be compared with: this page shows its numbers, without a verdict.")
+PAPERS = {
+    "Zhang & Zhu 2019": "https://arxiv.org/abs/1905.09797",
+    "Itazuri et al. 2019": "https://arxiv.org/abs/1905.07666",
+    "Geirhos et al. 2019": "https://arxiv.org/abs/1811.12231",
+}
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``index.html`` of a run's folder from the files that lie in it; FileNotFoundError where there is no run."""
+    """Write ``index.html`` of a run's folder from the files that lie in it, and ``notebooks/NAME.html`` where one is missing.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: a file of the run holds something else.
+    """
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder} holds no run (no run.json); `atviz run` makes one")
     run = disk.read_json(folder / "run.json", Path(__file__).with_name("run.schema.json"), "a run's record")
-    stages = run["stages"]
-    sections = [_section(folder, name, stages.get(name, {"status": "not run"})) for name in run["order"]]
-    failed = [name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in GOOD]
-    rows = [row for name in run["order"] for row in read_findings(folder, name)]
+    stages, found = run["stages"], {name: read_findings(folder, name) for name in run["order"]}
+    rows = [row for name in run["order"] for row in found[name]]
     columns = heading(Finding.of(row) for row in rows if not row["images"])
-    found = once(cells(row, columns) for row in rows)
+    shown = once(cells(row, columns) for row in rows)
+    small = reduced(sorted(folder.glob("figures/*.png")))
+    pictures = answer.pictures(folder, shown, small)
+    used = {picture["file"]: f"picture-{i + 1}" for i, card in enumerate(pictures) for picture in card["figures"]}
+    sections = [section(folder, name, stages.get(name, {"status": "not run"}), found[name], used, small) for name in run["order"]]
+    judged = any(row["comparable"] and tuple(row["names"]) == columns for row in rows) or not rows
+    alone = not rows and len(run["settings"]["models"]) == 1
+    script = Path(__file__).with_name("page.js").read_text()
     return render(
         "report.html.j2",
         folder / "index.html",
         run=run,
         settings=run["settings"],
+        stages=stages,
         sections=sections,
-        failed=failed,
+        failed=[name for name in ["train", *run["order"]] if stages.get(name, {}).get("status") not in GOOD],
         notes=run.get("notes", []),
         heading=columns,
-        question=QUESTIONS[any(row["comparable"] and tuple(row["names"]) == columns for row in rows) or not rows],
+        question=ALONE[0] if alone else QUESTIONS[judged],
         train_error=stages.get("train", {}).get("error", ""),
-        findings=[f for f in found if not f["images"]],
-        others=[f for f in found if f["images"]],
+        findings=[f for f in shown if not f["images"]],
+        others=[f for f in shown if f["images"]],
+        tally=answer.tally(shown),
+        answer=ALONE[1] if alone else answer.sentence(pictures),
+        pictures=pictures,
+        sliders=slider_values(folder),
+        papers=PAPERS,
+        project=origin.project(),
+        duration=answer.duration(run.get("seconds")),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
@@ -53,37 +85,22 @@ def render(template: str, target: Path, **values: Any) -> Path:
     return target
 
 
-def _section(folder: Path, name: str, stage: dict[str, Any]) -> dict[str, Any]:
-    notebook = folder / "notebooks" / f"{name}.ipynb"
-    return {
-        "name": name, "status": stage["status"], "error": stage.get("error", ""), "link": f"notebooks/{name}.ipynb" if notebook.is_file() else "",
-        "title": _title(notebook) or name, "question": _question(notebook), "findings": [cells(row) for row in read_findings(folder, name)],
-        "figures": [figure(path) for path in sorted(folder.glob(f"figures/{name}_*.png"))],
-        "tables": [_table(path) for path in sorted(folder.glob(f"tables/{name}_*.csv"))],
-    }  # fmt: skip
-
-
 def read_findings(folder: Path, name: str) -> list[dict[str, Any]]:
     """The findings of a notebook in a run's folder; ValueError where the file holds none."""
     path = folder / "findings" / f"{name}.json"
     return disk.read_json(path, findings.SCHEMA, "a file of findings") if path.is_file() else []
 
 
-def once(findings: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+def once(findings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first finding of each claim: a later notebook may measure it again, at fewer levels."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for finding in findings:
         found.setdefault(finding["key"], finding)
     return list(found.values())
 
 
-def cells(row: dict[str, Any], columns: tuple[str, str] | None = None) -> dict[str, str]:
-    """A finding of a run's folder as text for the cells of a table with these columns."""
-    finding = Finding.of(row)
-    return finding.cells(columns) | {"clause": finding.clause}
-
-
 def figure(path: Path) -> dict[str, str]:
+    """A figure's file, caption and width, and its PNG as base64."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -95,29 +112,3 @@ def figure(path: Path) -> dict[str, str]:
         "width": str(width // 2),
         "data": base64.b64encode(path.read_bytes()).decode(),
     }
-
-
-def _table(path: Path) -> dict[str, str]:
-    import pandas as pd
-
-    frame = pd.read_csv(path)
-    html = frame.head(200).to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.4g}")
-    return {"file": f"tables/{path.name}", "name": path.stem.split("_", 2)[-1].replace("-", " "), "html": html, "rows": str(len(frame))}
-
-
-def _first_markdown(notebook: Path) -> list[str]:
-    if not notebook.is_file():
-        return []
-    try:
-        text = next(("".join(cell["source"]) for cell in disk.read_json(notebook)["cells"] if cell["cell_type"] == "markdown"), "")
-    except (ValueError, TypeError, KeyError):  # a damaged notebook has no title, and the page goes without
-        return []
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _title(notebook: Path) -> str:
-    return next((line.lstrip("# ") for line in _first_markdown(notebook) if line.startswith("# ")), "")
-
-
-def _question(notebook: Path) -> str:
-    return next((line for line in _first_markdown(notebook) if not line.startswith("#")), "").replace("**", "").replace("*", "")

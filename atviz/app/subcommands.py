@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from .output import Json, result_alone, say_json, table
+from .runs import OWN
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, check.")
 models_app = typer.Typer(no_args_is_help=True, help="Trained networks: list, show, verify.")
@@ -56,9 +59,11 @@ Workers = Annotated[int | None, typer.Option(help="processes side by side; defau
 
 
 def check_name(name: str) -> None:
-    """ValueError for a name that is not that of a folder below results/."""
-    if name and Path(name).name != name:
+    """ValueError for a name that is not that of a folder below results/, or of one that holds something else."""
+    if name and (Path(name).name != name or name == ".."):
         raise ValueError(f"name is {name!r}; it must be the name of a folder, without slashes")
+    if name in OWN:
+        raise ValueError(f"name is {name!r}, but results/{name} holds {OWN[name]}; choose another")
 
 
 def several(option: str, text: str) -> list[str]:
@@ -110,103 +115,158 @@ def plainly(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @data_app.command("list")
-def data_list() -> None:
+def data_list(as_json: Json = False) -> None:
     """List the data sets that can be named."""
     from ..data import NAMES
 
-    typer.echo("\n".join(NAMES))
+    if as_json:
+        say_json(NAMES)
+    else:
+        typer.echo("\n".join(NAMES))
 
 
 @data_app.command("fetch")
 @plainly
-def data_fetch(name: str) -> None:
+def data_fetch(name: str, as_json: Json = False) -> None:
     """Download a data set, or find it in place (imagenet must be there: no download of it is free)."""
-    _print_splits(name, examined=False)
+    _print_splits(name, examined=False, as_json=as_json)
 
 
 @data_app.command("check")
 @plainly
-def data_check(name: str) -> None:
+def data_check(name: str, as_json: Json = False) -> None:
     """Load both splits of a data set, decode every file, and print what is in them.
 
     Files that cannot be read are named and left out from then on, up to 1 %. The SHA-256 of a set that does not fit into memory is of names
     and sizes, not of pixels.
     """
-    _print_splits(name, examined=True)
+    _print_splits(name, examined=True, as_json=as_json)
 
 
-def _print_splits(name: str, *, examined: bool) -> None:
-    from ..data import Streamed, load
+def _print_splits(name: str, *, examined: bool, as_json: bool) -> None:
+    found: dict[str, Any] = {}
+    with result_alone():
+        from ..data import Streamed, load
 
-    for split in ("train", "test"):
-        try:
-            images = load(name, split)
-            if examined and isinstance(images, Streamed):
-                images.examine()
+        for split in ("train", "test"):
+            try:
                 images = load(name, split)
-        except FileNotFoundError as error:
-            if split == "test" or "only a test split" not in str(error):
-                raise
-            typer.echo(f"train: {error}")
-            continue
-        c, h, w = images.shape
-        typer.echo(f"{split}: {len(images)} images, {c}x{h}x{w}, {len(images.classes)} classes, SHA-256 {images.digest[:16]}…")
+                if examined and isinstance(images, Streamed):
+                    images.examine()
+                    images = load(name, split)
+            except FileNotFoundError as error:
+                if split == "test" or "only a test split" not in str(error):
+                    raise
+                found[split] = {"missing": str(error)}
+                continue
+            found[split] = {"images": len(images), "shape": images.shape, "classes": images.classes, "sha256": images.digest}
+    found["note"] = images.note
+    if as_json:
+        say_json({"name": name, **found})
+        return
+    for split in ("train", "test"):
+        typer.echo(f"{split}: {_described(found[split])}")
     if images.note:
         typer.echo(images.note)
 
 
-@models_app.command("list")
-def models_list() -> None:
-    """List the trained networks on this machine."""
-    from .. import home, shipped
-    from ..models.checkpoints import exists, read_card
+def _described(split: dict[str, Any]) -> str:
+    if "missing" in split:
+        return str(split["missing"])
+    c, h, w = split["shape"]
+    return f"{split['images']} images, {c}x{h}x{w}, {len(split['classes'])} classes, SHA-256 {split['sha256'][:16]}…"
 
+
+@models_app.command("list")
+@plainly
+def models_list(as_json: Json = False) -> None:
+    """List the trained networks on this machine."""
     rows = []
-    places = dict.fromkeys([shipped("checkpoints"), home() / "checkpoints"])
-    for folder in sorted({p for place in places for p in place.glob("**/*") if p.is_dir() and exists(p)}):
+    for folder in _checkpoints():
+        from ..models.checkpoints import read_card
+
         card = read_card(folder)
         metrics = card["metrics"]
         if "clean" not in metrics:  # no classifier: AdaIN's networks
             continue
-        accuracies = [f"{metrics[key]:.4f}" if key in metrics else "-" for key in ("clean", "robust")]
-        remark = f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else ""
-        rows.append((folder.name, card["recipe"]["name"], *accuracies, str(card["seed"]), card["sha256"][:12], remark))
-    header = ("checkpoint", "recipe", "clean", "robust", "seed", "sha256", "remark")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows] if rows else []:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if not rows:
+        found = {"name": folder.name, "recipe": card["recipe"]["name"], "clean": metrics["clean"], "robust": metrics.get("robust")}
+        rows.append(found | {"seed": card["seed"], "sha256": card["sha256"], "collapsed_at": card.get("collapsed_at"), "folder": folder})
+    if as_json:
+        say_json(rows)
+    elif not rows:
         typer.echo("no trained networks yet; `atviz train normal` makes one")
+    else:
+        header = ("checkpoint", "recipe", "clean", "robust", "seed", "sha256", "remark")
+        typer.echo(table(header, [(
+            row["name"], row["recipe"], *("-" if row[key] is None else f"{row[key]:.4f}" for key in ("clean", "robust")), str(row["seed"]),
+            row["sha256"][:12], f"catastrophic overfitting in epoch {row['collapsed_at']}" if row["collapsed_at"] else "",
+        ) for row in rows]))  # fmt: skip
+
+
+def _checkpoints() -> list[Path]:
+    """The checkpoints that ship and those in home."""
+    from .. import disk, home, shipped
+    from ..models.checkpoints import exists
+
+    places = dict.fromkeys([shipped("checkpoints"), home() / "checkpoints"])
+    found = {path for place in places for path in place.glob("**/*") if path.is_dir() and exists(path)}
+    return sorted(path for path in found if not disk.BESIDE.fullmatch(path.name))
+
+
+def folder_of(network: str, dataset: str) -> Path:
+    """The folder of a checkpoint: itself, the one that ships for a recipe and data set, or the one that `atviz models list` calls so.
+
+    ValueError, with the nearest right name, where there is none.
+    """
+    from ..models.checkpoints import exists, zoo
+    from ..names import unknown
+
+    if exists(place := Path(os.path.expanduser(network))):
+        return place
+    ships = zoo(dataset)
+    listed = {folder.name: folder for folder in _checkpoints()}
+    if network in ships or network in listed:
+        return ships.get(network) or listed[network]
+    if {"/", "\\"} & set(network):
+        raise ValueError(f"there is no checkpoint in {network} (no card.json); `atviz train` makes one")
+    hint = f"for {dataset} ship {', '.join(ships) or 'none'}; `atviz models list` lists all"
+    raise unknown(f"network of {dataset}, or folder of a checkpoint,", network, [*ships, *listed], hint=hint)
 
 
 @models_app.command("show")
 @plainly
-def models_show(checkpoint: Path) -> None:
-    """Print a checkpoint's card."""
+def models_show(
+    network: Annotated[str, typer.Argument(help="a checkpoint's folder, a recipe whose network ships for --dataset, or a name of `models list`")],
+    dataset: Dataset = "fashion", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Print a checkpoint's card, which is JSON with or without --json."""
     from ..models.checkpoints import read_card
 
-    typer.echo(json.dumps(read_card(checkpoint), indent=1, ensure_ascii=False))
+    say_json(read_card(folder_of(network, dataset)))
 
 
 @models_app.command("verify")
 @plainly
 def models_verify(
-    checkpoint: Annotated[Path | None, typer.Argument(help="a checkpoint's folder; without one: the zoo of the data set")] = None,
-    dataset: Dataset = "fashion", size: Size = None,
+    network: Annotated[str | None, typer.Argument(help="as for `models show`; without one: the zoo of the data set")] = None,
+    dataset: Dataset = "fashion", size: Size = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Check hashes and measure accuracies again; exit 1 where one differs from its card."""
     from ..evidence.zoo import verify
     from ..models.checkpoints import zoo
 
-    folders = [checkpoint] if checkpoint else list(zoo(dataset).values())
+    folders = [folder_of(network, dataset)] if network else list(zoo(dataset).values())
     if not folders:
         raise ValueError(f"the zoo holds no networks of {dataset}")
-    good = True
+    rows = []
     for folder in folders:
         for measure, (found, claimed, same) in verify(folder, dataset, size=size).items():
-            typer.echo(f"{folder.name}: {measure} accuracy {found:.4f}, card {claimed:.4f}" + ("" if same else ", DIFFERS"))
-            good &= same
-    if not good:
+            rows.append({"name": folder.name, "measure": measure, "found": found, "card": claimed, "same": same})
+            if not as_json:
+                typer.echo(f"{folder.name}: {measure} accuracy {found:.4f}, card {claimed:.4f}" + ("" if same else ", DIFFERS"))
+    if as_json:
+        say_json(rows)
+    if not all(row["same"] for row in rows):
         sys.exit(1)
 
 

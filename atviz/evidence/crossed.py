@@ -45,7 +45,7 @@ def radii(world: World, norm: str = "linf") -> list[float]:
     For L2 the same numbers times √(3 · 32²) / 4, a quarter of the length of an L∞ step in all pixels.
 
     >>> radii(World(step=0.8, contrast=0.08))
-    [0.02, 0.0438, 0.0961, 0.2108, 0.4619]
+    [0.02, 0.0438, 0.0961, 0.2107, 0.4619]
     """
     weaker, stronger = sorted(world.amplitudes)
     scale = 1.0 if norm == "linf" else float(np.sqrt(3 * 32**2) / 4)

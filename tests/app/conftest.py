@@ -1,19 +1,24 @@
 """A trained network, notebooks of a few lines, and settings that train in a moment."""
 
 import importlib
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from typer.testing import CliRunner
 
+from atviz.app import sliders
 from atviz.app.cli import app
+from atviz.evidence import Study
 from atviz.notebook import Settings
+from atviz.notebook.study import study_of
 from atviz.training import Trainer
 
 
@@ -81,3 +86,40 @@ def write_notebook() -> Callable[[Path, str, str], Path]:
         return folder / f"{name}.ipynb"
 
     return write
+
+
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium. Where it is not installed, tests that need it are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed: the page was opened in no browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def slid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    """The folder of a run with sliders, and its study: two networks that ship, on 60 test images.
+
+    Accuracy is recorded without distortion, at two saturation levels, and under the attack.
+    """
+    home = tmp_path_factory.mktemp("slid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATVIZ_HOME", str(home))
+        patch.setattr(sliders, "IMAGES", 3)
+        study = study_of(Settings(profile="zoo", models=("normal", "pgd-inf-0.1"), test_limit=60))
+        study.outcomes({"saturate": [64.0, 0.25]})
+        study.robustness()
+        folder = home / "results" / "r"
+        sliders.write(folder, study)
+    settings = {"dataset": "fashion", "models": list(study.models), "arch": "small", "profile": "zoo", "seed": 0}
+    run = {"settings": settings, "stages": {"train": {"status": "done"}}, "order": [], "version": "0"}
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder, study

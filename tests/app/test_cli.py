@@ -1,18 +1,28 @@
 """The command line as a user types it."""
 
+import io
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import ANY
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from atviz.app import cli
+import atviz
+from atviz import disk
+from atviz.app import cli, pipeline
 from atviz.app.cli import app
 from atviz.data import load
 from atviz.evidence import INSTRUMENTS
 
 runner = CliRunner()
+ROOT = Path(__file__).parents[2]
 
 
 HELP = """
@@ -30,7 +40,21 @@ print(done.output)
 def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("run", "train", "evaluate", "explore", "instruments", "report", "sweep", "data", "models", "stylize"):
+    for command in (
+        "run",
+        "train",
+        "evaluate",
+        "explore",
+        "instruments",
+        "report",
+        "sweep",
+        "data",
+        "models",
+        "stylize",
+        "runs",
+        "compare",
+        "clean",
+    ):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
     for hidden in ("notebooks", "controls", "transfer", "readme"):
         assert not re.search(rf"^  {hidden} ", done.stdout, re.MULTILINE), hidden
@@ -78,7 +102,6 @@ def test_what_is_wrong_is_refused_in_a_sentence_before_anything_runs(args, messa
         (["train", "normal", "--preset", "itazury"], "known are paper, code, itazuri"),
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "4"], "unknown network of fashion 'nowhere'; "),
         (["evaluate", "nowhere", "--distortion", "saturate", "--levels", "four"], "write numbers separated by commas"),
-        (["report", "nowhere"], "nowhere holds no run"),
     ],
 )
 def test_a_mistake_gets_a_sentence(args, message, tmp_path, monkeypatch):
@@ -168,3 +191,57 @@ def test_relative_paths_are_those_of_the_command(tmp_path, monkeypatch):
 )
 def test_a_parameter_is_a_literal_or_its_text(text, value):
     assert cli.assignment(text) == (text.partition("=")[0].strip(), value)
+
+
+def test_the_version_is_that_of_the_package():
+    done = runner.invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"atviz {atviz.__version__}\n")
+
+
+def test_evaluate_prints_the_same_numbers_as_json(of_trained):
+    args = ["evaluate", str(of_trained), "--distortion", "saturate", "--levels", "2,1024", "--test-limit", "60"]
+    table = pd.read_csv(io.StringIO(runner.invoke(app, args).stdout))
+    assert pd.DataFrame(json.loads(runner.invoke(app, [*args, "--json"]).stdout)).equals(table)
+
+
+def test_instruments_and_doctor_are_json_on_demand(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    found = json.loads(runner.invoke(app, ["instruments", "--json"]).stdout)
+    assert [row["name"] for row in found] == [i.name for i in INSTRUMENTS] and found[0]["levels"] == list(INSTRUMENTS[0].levels)
+    done = runner.invoke(app, ["doctor", "--json"])
+    assert json.loads(done.stdout)[0] == {"what": "atviz", "found": ANY, "todo": ""} and done.exit_code == 0
+    disk.beside(tmp_path / "results" / "x").parent.mkdir()
+    disk.beside(tmp_path / "results" / "x").write_text("half")
+    done = runner.invoke(app, ["doctor", "--json"])
+    assert done.exit_code == 1 and [line["what"] for line in json.loads(done.stdout) if line["todo"]] == ["interrupted writes"]
+
+
+def test_train_prints_json_or_only_the_folder(of_trained):
+    args = ["train", "normal", "--profile", "smoke", "--train-limit", "200", "--test-limit", "60"]
+    (found,) = json.loads(runner.invoke(app, [*args, "--json"]).stdout)
+    card = json.loads((of_trained / "card.json").read_text())
+    assert found == {"name": "normal", "clean": card["metrics"]["clean"], "folder": str(of_trained)}
+    assert runner.invoke(app, [*args, "--quiet"]).output == f"{of_trained}\n"
+
+
+def test_a_quiet_run_prints_only_where_its_page_lies(tiny, tmp_path, write_notebook, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr(pipeline, "notebooks", lambda: [write_notebook(tmp_path / "nb", "91_x", "print(extra)")])
+    args = ["run", "--profile", "smoke", "--train-limit", "200", "--test-limit", "60", "--models", "normal,fgsm-0.1", "--workers", "1"]
+    quiet, loud = (runner.invoke(app, [*args, "--name", name, *more]) for name, more in (("a", ["--quiet"]), ("b", [])))
+    assert (quiet.output, quiet.exit_code) == (f"{tmp_path / 'results' / 'a' / 'index.html'}\n", 0)
+    assert "91_x: done in" in loud.stdout and "notebooks:" in loud.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make is installed: what it starts was not looked at")
+@pytest.mark.parametrize(("user", "options"), [("0", " --allow-root"), ("1000", "")])
+def test_make_lab_tells_jupyter_of_root_and_of_nobody_else(user, options, tmp_path):
+    (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "id").chmod(0o755)
+    for name in ("pyproject.toml", "constraints.txt", ".venv/.ready"):  # the last is the newest: nothing is to be installed
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    command = ["make", "--dry-run", "--no-print-directory", "--file", str(ROOT / "Makefile"), "lab"]
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "PATH": path})
+    assert done.stdout.splitlines()[-1] == f".venv/bin/jupyter lab{options} notebooks"

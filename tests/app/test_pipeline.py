@@ -343,6 +343,23 @@ pipeline.run(settings, chosen=[Path(p) for p in sys.argv[1:]], name="r", workers
 """
 
 
+def test_sliders_are_made_at_the_end_once_and_a_failure_is_told(tiny, tmp_path, write_notebook):
+    folder, book = tmp_path / "results" / "r", write_notebook(tmp_path / "nb", "04_saturate", "1")
+    folder.mkdir(parents=True)
+    (folder / "sliders").write_text("a file where a folder should be")
+    assert pipeline.run(tiny, chosen=[book], name="r") == (folder, False)
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    assert (stages["04_saturate"]["status"], stages["sliders"]["status"]) == ("done", "failed")
+    assert 'role="alert">The sliders could not be made: ' in (folder / "index.html").read_text()
+    (folder / "sliders").unlink()
+    assert pipeline.run(tiny, chosen=[book], name="r") == (folder, True)
+    assert 'id="explorer"' in (folder / "index.html").read_text()
+    record, made = json.loads((folder / "run.json").read_text()), (folder / "sliders" / "sliders.json").stat().st_mtime_ns
+    assert record["stages"]["sliders"]["status"] == "done" and record["command"].endswith("--notebooks 04_saturate --name r")
+    assert pipeline.run(tiny, chosen=[book], name="r") == (folder, True)
+    assert (folder / "sliders" / "sliders.json").stat().st_mtime_ns == made
+
+
 def test_killed_between_stages_it_goes_on_with_the_one_that_was_not_finished(tiny, tmp_path, write_notebook):
     first = write_notebook(tmp_path / "nb", "91_first", "print('first')")
     flag = tmp_path / "flag"

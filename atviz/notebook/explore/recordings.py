@@ -49,7 +49,7 @@ def recorded(study: Study, state: State, prints: Mapping[str, str]) -> dict[str,
     if study.store is None:
         return dict.fromkeys(prints)
     what = _measurement(study, state)
-    return {name: evidence.recorded(value, study.images, study.store, **what) for name, value in prints.items()}
+    return {name: evidence.recorded(value, study.images, study.store, device=study.device, **what) for name, value in prints.items()}
 
 
 def copied(study: Study, state: State) -> dict[str, nn.Module]:

@@ -1,0 +1,63 @@
+"""Hidden commands that make what ships with atviz, and fill the project's pages."""
+
+from __future__ import annotations
+
+import typer
+
+from .subcommands import plainly
+
+shipping_app = typer.Typer()
+
+
+@shipping_app.command("notebooks", hidden=True)
+def refresh() -> None:
+    """Execute the shipped notebooks in place, for committing them."""
+    from . import pipeline
+
+    pipeline.refresh()
+
+
+@shipping_app.command("controls", hidden=True)
+def ship_controls() -> None:
+    """Train the networks of known bias that are missing; write them, and their verdicts on the instruments, to checkpoints/controls."""
+    from ..evidence import reliability
+
+    typer.echo(reliability.ship())
+
+
+@shipping_app.command("transfer", hidden=True)
+def ship_transfer() -> None:
+    """Train the backbones of notebook 10 that are missing, and write them to checkpoints/transfer."""
+    from ..evidence.zoo import publish_backbones
+
+    typer.echo(publish_backbones())
+
+
+@shipping_app.command("seeds", hidden=True)
+def ship_seeds() -> None:
+    """Train the further seeds of the quick profile that are missing, and write them to checkpoints/seeds."""
+    from ..evidence.zoo import publish_seeds
+
+    typer.echo(publish_seeds())
+
+
+@shipping_app.command("readme", hidden=True)
+def readme() -> None:
+    """Fill the tables and figures of the pages from what lies in results/."""
+    from .pages import fill_all
+
+    fill_all()
+
+
+@shipping_app.command("crossed", hidden=True)
+@plainly
+def ship_crossed() -> None:
+    """Train and measure the cells of the crossed experiment that are missing; their rows lie in checkpoints/worlds/crossed.csv."""
+    from .crossing import run, table
+
+    errors = run()
+    typer.echo(table())
+    for error in errors:
+        typer.echo(f"atviz: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)

@@ -1,0 +1,33 @@
+"""The hidden commands: each does one thing, and `atviz --help` does not list them."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from atviz.app.cli import app
+
+CALLED = {
+    "notebooks": "atviz.app.pipeline.refresh",
+    "controls": "atviz.evidence.reliability.ship",
+    "transfer": "atviz.evidence.zoo.publish_backbones",
+    "seeds": "atviz.evidence.zoo.publish_seeds",
+    "readme": "atviz.app.pages.fill_all",
+    "crossed": "atviz.app.crossing.run",
+}
+
+
+@pytest.mark.parametrize("command", CALLED)
+def test_a_hidden_command_does_what_its_name_says(command, monkeypatch):
+    calls = []
+    monkeypatch.setattr(CALLED[command], lambda: calls.append(command) or ([] if command == "crossed" else Path("made/here")))
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 0 and calls == [command]
+    assert (str(Path("made/here")) in done.output) == (command in ("controls", "transfer", "seeds"))
+    assert f"\n  {command} " not in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_cells_that_failed_are_told(monkeypatch):
+    monkeypatch.setattr("atviz.app.crossing.run", lambda: ["inside shape seed 0: no memory"])
+    done = CliRunner().invoke(app, ["crossed"])
+    assert done.exit_code == 1 and "atviz: inside shape seed 0: no memory" in done.output
