@@ -134,4 +134,6 @@ def _left() -> Line:
     left = [path for path in left if path.exists()]
     if not left:
         return Line("interrupted writes", "none left")
-    return Line("interrupted writes", f"{len(left)} left, such as {left[0]}", "`atviz clean leftovers --yes` frees them; nothing needs them")
+    return Line(
+        "interrupted writes", f"{len(left)} left, such as {left[0]}", "`atviz clean leftovers --yes` frees them; nothing needs them"
+    )
