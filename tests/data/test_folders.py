@@ -1,8 +1,10 @@
 """Folders of image files: what is read, what is refused, and what the cache keeps."""
 
+import errno
 import os
 import pickle
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,6 +229,19 @@ def test_missing_split_is_named_with_what_is_there(folder):
     (folder / "test").rename(folder / "held-out")
     with pytest.raises(FileNotFoundError, match="no folder test or val .*held-out, train"):
         folders.list_folder(folder, "test")
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    refused, scandir = folder / "train" / "cat", os.scandir
+
+    def guarded(place):  # root may read everything
+        if Path(place) == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(OSError, match=f"Permission denied: '{refused}'"):
+        load(folder)
 
 
 @pytest.mark.parametrize("make", ["", "train/0.png", "train/cat/notes.txt", "train/cat/more/notes.txt"])
