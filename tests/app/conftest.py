@@ -91,7 +91,7 @@ def write_notebook() -> Callable[[Path, str, str], Path]:
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not run on while tests of other files do
 def browser() -> Iterator[Any]:
     """Chromium. Where it is not installed, tests that need it are skipped."""
     if CHROMIUM is None:
