@@ -65,7 +65,8 @@ def sentence(cards: Sequence[dict[str, Any]]) -> str:
         but = f", but {doubted} of them {'carries' if doubted == 1 else 'carry'} a caution" if doubted else ""
         rest = len(found) - agree
         others = f"; {rest} {'is' if rest == 1 else 'are'} inconclusive" if rest else ""
-        return f"More at shape and less at texture than a normally trained network: {said}{but}{others}."
+        perhaps = "Perhaps more" if 2 * doubted >= agree else "More"
+        return f"{perhaps} at shape and less at texture than a normally trained network: {said}{but}{others}."
     if disagree > len(found) / 2:
         return f"Not more at shape than a normally trained network: {disagree} of the {len(found)} findings beside the pictures disagree with the papers."
     return (

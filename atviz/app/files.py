@@ -9,6 +9,8 @@ from typing import Any
 
 from .. import disk
 
+GOOD = ("done", "left out")  # of a stage of a run
+
 
 def sha256(value: Any) -> str:
     """SHA-256 of a value as JSON."""

@@ -12,12 +12,12 @@ from .. import disk
 from ..evidence import Finding, findings
 from ..evidence.findings import heading
 from . import answer, origin
+from .files import GOOD
 from .pictures import reduced
 from .rows import cells
 from .section import section
 from .slider_page import slider_values
 
-GOOD = ("done", "left out")  # of a stage
 # of a page: of networks that the papers do not compare, and of those that they do
 QUESTIONS = ("What do these networks look at?", "What does an adversarially trained network look at?")
 ALONE = ("What does this network look at?", "One network has nothing to be compared with: this page shows its numbers, without a verdict.")

@@ -12,11 +12,11 @@ from typing import Any
 
 from .. import disk, home
 from ..names import unknown
+from .files import GOOD
 
 # kind of a folder -> the file that tells it
 MARKS = {"run": "run.json", "sweep": "sweep.json", "comparison": "compare.json"}
 OWN = {"records": "what was measured, read by later runs", "explore": "notebooks that `atviz explore` opened"}  # folders by their names
-FINE = ("done", "left out")  # of a stage
 SHOWN = 3  # names in a column
 LATEST = 2.5e11  # seconds: the year 9892
 
@@ -117,14 +117,14 @@ def state_of_run(record: dict[str, Any]) -> str:
     """The state of a run in words: done, how many notebooks failed, or how many are done."""
     stages, order = record["stages"], record["order"]
     status = [stages.get(name, {}).get("status", "") for name in order]
-    done, failed = sum(s in FINE for s in status), status.count("failed")
+    done, failed = sum(s in GOOD for s in status), status.count("failed")
     training = stages.get("train", {}).get("status", "")
     if training == "failed":
         return "training failed"
     if failed:
         rest = len(order) - done - failed
         return f"{failed} of {len(order)} notebooks failed" + (f", {rest} not done" if rest else "")
-    if training in FINE and done == len(order):
+    if training in GOOD and done == len(order):
         return "done"
     return f"unfinished: {done} of {len(order)} notebooks done"
 
