@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # threads that wait leave their core to others: on a busy machine a training is many times faster
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: run test notebooks readme lab clean
+.PHONY: run test notebooks readme lab book wheel clean
 
 run: $(VENV)/.ready
 	$(BIN)/atviz run $(ARGS)
@@ -28,6 +28,16 @@ readme: run
 # Jupyter refuses root, as in a container, unless it is told.
 lab: $(VENV)/.ready
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root )notebooks
+
+# Makes a static site of the notebooks, the pages and the docstrings; it needs no network.
+book: $(VENV)/.ready
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c notebooks/book -d results/book/.cache . results/book/html
+	@echo results/book/html/index.html
+
+# Builds dist/atviz-….whl, installs it with all it needs into a new environment, and executes every notebook there from an empty folder.
+wheel: $(VENV)/.ready
+	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+	ATVIZ_WHEEL=$$(ls -t dist/*.whl | head -1) $(BIN)/python -m pytest tests/test_wheel.py
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "atviz needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with make PYTHON=…")'

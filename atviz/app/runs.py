@@ -16,7 +16,11 @@ from .files import GOOD
 
 # kind of a folder -> the file that tells it
 MARKS = {"run": "run.json", "sweep": "sweep.json", "comparison": "compare.json"}
-OWN = {"records": "what was measured, read by later runs", "explore": "notebooks that `atviz explore` opened"}  # folders by their names
+OWN = {  # folders by their names
+    "records": "what was measured, read by later runs",
+    "explore": "notebooks that `atviz explore` opened",
+    "book": "the site of `make book`",
+}
 SHOWN = 3  # names in a column
 LATEST = 2.5e11  # seconds: the year 9892
 
