@@ -26,9 +26,12 @@ from typing import Any
 __version__ = "0.3.0"
 
 ROOMS = ("data", "models", "attacks", "distortions", "saliency", "training", "evidence", "papers", "notebook", "app")
-__all__ = ["app", "attacks", "data", "distortions", "evidence", "home", "models", "notebook", "papers", "saliency", "shipped", "training"]
+__all__ = [
+    "app", "attacks", "checkout", "data", "distortions", "evidence", "home", "models", "notebook", "papers", "saliency", "shipped", "training"
+]  # fmt: skip
 
 _PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "_shipped"  # in a wheel; pyproject.toml says what goes there
 
 
 def __getattr__(name: str) -> Any:
@@ -41,6 +44,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *ROOMS})
 
 
+def checkout() -> Path | None:
+    """The checkout that this package lies in; None where it was installed from a wheel, which carries a folder of what ships."""
+    return None if _SHIPPED.is_dir() else _PACKAGE.parent
+
+
 def home() -> Path:
     """The folder that holds ``data/``, ``checkpoints/`` and ``results/``.
 
@@ -48,10 +56,9 @@ def home() -> Path:
     """
     if "ATVIZ_HOME" in os.environ:
         return Path(os.environ["ATVIZ_HOME"]).expanduser().resolve()
-    return _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
+    return checkout() or Path.cwd()
 
 
 def shipped(*parts: str) -> Path:
-    """A file that comes with atviz (``data/…``, ``notebooks/…``): from the checkout, or from inside an installed wheel."""
-    checkout = _PACKAGE.parent.joinpath(*parts)
-    return checkout if checkout.exists() else _PACKAGE.joinpath("_shipped", *parts)
+    """A file that comes with atviz (``data/…``, ``checkpoints/…``, ``notebooks/…``): from the checkout, or from inside an installed wheel."""
+    return (checkout() or _SHIPPED).joinpath(*parts)

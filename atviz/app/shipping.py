@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 import typer
 
+from .. import checkout
 from .subcommands import plainly
 
 shipping_app = typer.Typer()
 
 
+def in_a_checkout(command: Callable[[], None]) -> Callable[[], None]:
+    """Refuse, in one sentence, to make what ships where the package was installed from a wheel: nothing would ever read it."""
+
+    @wraps(command)
+    def inner() -> None:
+        if checkout() is None:
+            raise ValueError("this makes what ships with atviz and needs a checkout of the project; this atviz came from a wheel")
+        command()
+
+    return plainly(inner)
+
+
 @shipping_app.command("notebooks", hidden=True)
+@in_a_checkout
 def refresh() -> None:
     """Execute the shipped notebooks in place, for committing them."""
     from . import pipeline
@@ -18,6 +35,7 @@ def refresh() -> None:
 
 
 @shipping_app.command("controls", hidden=True)
+@in_a_checkout
 def ship_controls() -> None:
     """Train the networks of known bias that are missing; write them, and their verdicts on the instruments, to checkpoints/controls."""
     from ..evidence import reliability
@@ -26,6 +44,7 @@ def ship_controls() -> None:
 
 
 @shipping_app.command("transfer", hidden=True)
+@in_a_checkout
 def ship_transfer() -> None:
     """Train the backbones of notebook 10 that are missing, and write them to checkpoints/transfer."""
     from ..evidence.zoo import publish_backbones
@@ -34,6 +53,7 @@ def ship_transfer() -> None:
 
 
 @shipping_app.command("seeds", hidden=True)
+@in_a_checkout
 def ship_seeds() -> None:
     """Train the further seeds of the quick profile that are missing, and write them to checkpoints/seeds."""
     from ..evidence.zoo import publish_seeds
@@ -42,6 +62,7 @@ def ship_seeds() -> None:
 
 
 @shipping_app.command("readme", hidden=True)
+@in_a_checkout
 def readme() -> None:
     """Fill the tables and figures of the pages from what lies in results/."""
     from .pages import fill_all
@@ -50,7 +71,7 @@ def readme() -> None:
 
 
 @shipping_app.command("crossed", hidden=True)
-@plainly
+@in_a_checkout
 def ship_crossed() -> None:
     """Train and measure the cells of the crossed experiment that are missing; their rows lie in checkpoints/worlds/crossed.csv."""
     from .crossing import run, table

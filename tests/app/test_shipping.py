@@ -31,3 +31,11 @@ def test_cells_that_failed_are_told(monkeypatch):
     monkeypatch.setattr("atviz.app.crossing.run", lambda: ["inside shape seed 0: no memory"])
     done = CliRunner().invoke(app, ["crossed"])
     assert done.exit_code == 1 and "atviz: inside shape seed 0: no memory" in done.output
+
+
+@pytest.mark.parametrize("command", CALLED)
+def test_from_a_wheel_nothing_is_made_that_ships(command, monkeypatch):
+    monkeypatch.setattr("atviz.app.shipping.checkout", lambda: None)
+    monkeypatch.setattr(CALLED[command], lambda: pytest.fail("it was called"))
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 2 and done.output.startswith("atviz: ") and "needs a checkout" in done.output and done.output.count("\n") == 1
