@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .. import __version__, disk, home, shipped
+from . import clean
 
 LEAST_ROOM = 2 * 2**30  # bytes: a run with its caches
 EXTRAS = {"ray": "cluster", "timm": "outside", "huggingface_hub": "outside", "robustbench": "robustbench"}
@@ -127,11 +128,8 @@ def _counted(good: int, bad: list[Path], then: str) -> str:
 
 
 def _left() -> Line:
-    places = (home() / name for name in ("checkpoints", "results", "data"))
-    left = [path for place in places if place.is_dir() for path in place.rglob("*") if disk.BESIDE.fullmatch(path.name)]
-    for path in left:
-        disk.settled(disk.original(path))  # what was moved aside may be the only copy
-    left = [path for path in left if path.exists()]
+    clean.settle()  # what was moved aside may be the only copy
+    left = clean.leftovers()
     if not left:
         return Line("interrupted writes", "none left")
     return Line(

@@ -59,11 +59,12 @@ class Engine(AbstractContextManager[Any], Protocol):
         """The next task that ends; None where only the progress has changed."""
 
 
-def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]:
+def run(tasks: Sequence[Task], engine: Engine, *, title: str, after: float = 0.0) -> Iterator[Ended]:
     """Run tasks, each after those it needs, and yield each as it ends. A task that needs a failed one fails without being started.
 
     One bar shows how many have ended, which are running and how far they are, and from both the time that is left; a line tells of each
-    that ends. Where the output is no terminal, a line tells the same every `EVERY` seconds.
+    that ends. Where the output is no terminal, a line tells the same every `EVERY` seconds. Where more work follows, ``after`` is about
+    how many times as long it takes, and the line also tells the time that is left for the whole.
 
     Raises:
         ValueError: tasks that need each other in a circle (`graphlib.CycleError`).
@@ -99,7 +100,7 @@ def run(tasks: Sequence[Task], engine: Engine, *, title: str) -> Iterator[Ended]
                 bar.set_postfix_str(_few(running, engine.progress), refresh=sys.stderr.isatty())  # a log would be full of it
                 if ended is None and not sys.stderr.isatty() and time.monotonic() - told > EVERY:
                     told = time.monotonic()
-                    bar.write(f"{title}: {_few(running, engine.progress)}{_left(told - began, bar.n, len(tasks))}")
+                    bar.write(f"{title}: {_few(running, engine.progress)}{_left(told - began, bar.n, len(tasks), after)}")
             running.pop(ended.name, None)
             failed |= {ended.name} if ended.error else set()
             order.done(ended.name)
@@ -117,12 +118,17 @@ def _ended(done: int, progress: Mapping[str, str]) -> float:
     return round(done + sum(shares), 1) if shares else done
 
 
-def _left(seconds: float, done: float, total: int) -> str:
-    """About how much time is left, in words; "" where nothing is done yet."""
+def _left(seconds: float, done: float, total: int, after: float = 0.0) -> str:
+    """About how much time is left for these tasks, and with what comes ``after`` them, in words; "" where nothing is done yet."""
     if not done:
         return ""
-    left = seconds * (total - done) / done
-    return f"; about {left / 60:.0f} min left" if left > 90 else f"; about {left:.0f} s left"
+    whole = seconds * total / done
+    left = f"; about {_duration(whole - seconds)} left"
+    return f"{left}, {_duration(whole - seconds + after * whole)} for the whole run" if after else left
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def _few(running: Iterable[str], progress: Mapping[str, str]) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 from .. import disk, home
 from ..evidence import Finding, controls, findings, reliability
 from ..papers import readable
+from . import first
 from .report import cells, once, read_findings
 
 PAGES = ("README.md", "checkpoints/README.md", "notebooks/README.md", "notebooks/controls.md")
+ZOO = "zoo-fashion"  # the run of the networks that ship
 # figure in notebooks/figures -> source in results
 FIGURES = {
     "saliency": "quick-fashion/figures/02_saliency_1-figure-9", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
@@ -41,7 +43,9 @@ MARKED = re.compile(
 
 
 def fill_all() -> None:
-    """Fill every page, and copy the figures that the pages show."""
+    """Fill every page, copy the figures that the pages show, and keep what the first page of a run shows."""
+    if (home() / "results" / ZOO / "run.json").is_file():
+        first.keep(home() / "results" / ZOO)
     for page in PAGES:
         fill(home() / page, home() / "results")
     for name, source in FIGURES.items():

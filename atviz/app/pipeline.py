@@ -26,6 +26,8 @@ from .files import GOOD
 from .local import Local
 
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
+# seconds of the trainings, the notebooks and the sliders on two cores, from the run.json of `atviz run --profile …`; they only foretell the time left
+SHARES = {"smoke": (40, 240, 30), "quick": (150, 400, 30)}
 LONG = ("00", "01", "09", "10")  # notebooks that start first: one that trains or attacks should not be left alone at the end
 
 
@@ -131,6 +133,7 @@ def run(
 
 def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], folder: Path, engine: Local, timeout: int) -> bool:
     """`run` in a folder; whether every stage went well."""
+    from . import first
     from .report import write_report
 
     record = files.read(folder / "run.json")
@@ -144,6 +147,9 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
     came = {"command": origin.command(settings, given, some, folder.name), "commit": origin.commit(), "date": origin.now()}
     stages = record.setdefault("stages", {})
     began = time.perf_counter()
+    plain = default_name(settings, given) == f"{settings.profile}-{settings.dataset}"
+    if plain and (page := first.write(folder, settings.dataset)):
+        print(f"a first page, of the networks that ship: {page}", flush=True)
     networks = _train(settings, stages, engine)
     record["notes"] = [*filter(None, [settings.images.test.note]), *(networks.notes if networks else [])]
     worked = "cached_seconds" not in stages["train"]  # else nothing has been trained or executed so far
@@ -166,7 +172,7 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
         worked = worked or bool(tasks)
         tasks.sort(key=lambda task: not task.name.startswith(LONG))
         disk.write_json(folder / "run.json", record)
-        for ended in engines.run(tasks, engine, title="notebooks"):
+        for ended in engines.run(tasks, engine, title="notebooks", after=_after(settings.profile, 1)):
             failed = {"status": "failed", "seconds": ended.seconds, "error": ended.error}
             done = {"status": "done", "seconds": ended.seconds, "key": keys[ended.name]}
             stages[ended.name] = failed if ended.error else done
@@ -178,16 +184,23 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
     record["seconds" if worked else "cached_seconds"] = time.perf_counter() - began
     disk.write_json(folder / "run.json", record)
     write_report(folder)
+    first.remove(folder)
     # a run of one's own notebooks alone has no sliders
     needed = ["train", *names, *(["sliders"] if "sliders" in stages else [])]
     return all(stages.get(stage, {}).get("status") in GOOD for stage in needed)
+
+
+def _after(profile: str, stage: int) -> float:
+    """How many times as long what follows a stage takes as the stage; 0 where that is not known."""
+    shares = SHARES.get(profile, ())
+    return sum(shares[stage + 1 :]) / shares[stage] if shares else 0.0
 
 
 def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:
     """The networks of a run, of which those that have no checkpoint are trained side by side; None where one failed."""
     start, before = time.perf_counter(), stages.get("train", {})
     trainer = Trainer(settings, device=torch.device("cpu"))  # GPUs are for the processes that train
-    failed = [ended.error for ended in engines.run(trainings(settings, trainer), engine, title="networks") if ended.error]
+    failed = [ended.error for ended in engines.run(trainings(settings, trainer), engine, title="networks", after=_after(settings.profile, 0)) if ended.error]
     if failed:
         stages["train"] = {"status": "failed", "error": "; ".join(failed)}
         return None

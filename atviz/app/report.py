@@ -28,8 +28,13 @@ PAPERS = {
 }
 
 
-def write_report(folder: Path) -> Path:
+PLACE = "first"  # in a run's folder, what its first page shows
+
+
+def write_report(folder: Path, *, first: Path | None = None) -> Path:
     """Write ``index.html`` of a run's folder from the files that lie in it, and ``notebooks/NAME.html`` where one is missing.
+
+    With ``first`` that file is written instead, as the first page of another run: without notebooks and sliders, and it says so.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -45,13 +50,16 @@ def write_report(folder: Path) -> Path:
     small = reduced(sorted(folder.glob("figures/*.png")))
     pictures = answer.pictures(folder, shown, small)
     used = {picture["file"]: f"picture-{i + 1}" for i, card in enumerate(pictures) for picture in card["figures"]}
-    sections = [section(folder, name, stages.get(name, {"status": "not run"}), found[name], used, small) for name in run["order"]]
+    books = [] if first else run["order"]
+    sections = [section(folder, name, stages.get(name, {"status": "not run"}), found[name], used, small) for name in books]
     judged = any(row["comparable"] and tuple(row["names"]) == columns for row in rows) or not rows
     alone = not rows and len(run["settings"]["models"]) == 1
     script = Path(__file__).with_name("page.js").read_text()
     return render(
         "report.html.j2",
-        folder / "index.html",
+        first or folder / "index.html",
+        first=bool(first),
+        beside=f"{PLACE}/" if first else "",
         run=run,
         settings=run["settings"],
         stages=stages,

@@ -135,4 +135,5 @@ def test_the_time_that_is_left_is_told_in_round_numbers():
         "; about 23 min left",
         "",
     )
+    assert engines._left(60, 1, 3, after=2.0) == "; about 2 min left, 8 min for the whole run"
     assert engines._left(20, 2, 3) == "; about 10 s left"

@@ -1,0 +1,68 @@
+"""The first page of a run: what it shows, when it is there, and that the run's own page replaces it."""
+
+import json
+import re
+
+import pytest
+
+from atviz import shipped
+from atviz.app import first, pipeline
+from atviz.evidence import Claim, Finding, findings
+from atviz.notebook import Settings
+
+
+@pytest.fixture
+def kept(smoke_run, tmp_path, monkeypatch):
+    """A home in which the first page of a data set is what the smoke run found."""
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+    monkeypatch.setattr(first, "shipped", tmp_path.joinpath)
+    return first.keep(smoke_run)
+
+
+def test_the_first_page_shows_findings_and_pictures_without_notebooks_and_sliders(kept, smoke_run, tmp_path):
+    folder = tmp_path / "results" / "mine"
+    page = first.write(folder, "fashion")
+    assert page == folder / "index.html"
+    text = page.read_text()
+    for heading in ('<p class="note" id="first">', 'id="pictures"', "Findings on the data set of this run"):
+        assert heading in text
+    assert 'id="sliders"' not in text and 'id="notebooks"' not in text and "notebooks/" not in text
+    assert text.count('class="finding"') == (smoke_run / "index.html").read_text().count('class="finding"') > 10
+    links = set(re.findall(r'href="(first/[^"]+)"', text))
+    assert len(links) >= 3 and all((folder / link).is_file() for link in links)
+
+
+def test_a_page_that_is_there_is_kept_and_the_figures_of_the_first_go(kept, tmp_path):
+    folder = tmp_path / "results" / "mine"
+    assert first.write(folder, "cifar10") is None and not folder.exists()
+    page = first.write(folder, "fashion")
+    page.write_text("the run's own")
+    assert first.write(folder, "fashion") is None and page.read_text() == "the run's own"
+    first.remove(folder)
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    first.remove(folder)
+
+
+@pytest.mark.parametrize(("changes", "there"), [({}, True), ({"test_limit": 50}, False), ({"models": ("normal",)}, False)])
+def test_the_first_page_is_there_before_anything_is_trained(kept, tmp_path, monkeypatch, capsys, changes, there):
+    seen = []
+
+    def train(settings, stages, engine):
+        seen.append((tmp_path / "results" / "mine" / "index.html").is_file())
+        stages["train"] = {"status": "failed", "error": "of the test"}
+
+    monkeypatch.setattr(pipeline, "_train", train)
+    folder, good = pipeline.run(Settings(profile="smoke", **changes), name="mine")
+    assert (seen, good) == ([there], False)
+    assert ("a first page, of the networks that ship: " in capsys.readouterr().out) == there
+    assert 'id="first"' not in (folder / "index.html").read_text() and not (folder / "first").exists()
+
+
+def test_what_ships_is_of_this_version_and_its_figures_are_all_there():
+    folder = shipped("checkpoints", "first", "fashion")
+    run = json.loads((folder / "run.json").read_text())
+    assert run["settings"]["profile"] == "zoo" and len(run["settings"]["models"]) == 12
+    rows = [Finding.of(row) for name in run["order"] for row in json.loads((folder / "findings" / f"{name}.json").read_text())]
+    assert {"shape_bias", "saturate-1024", "patch_shuffle-4", "edges"} <= {row.key for row in rows}
+    assert len(list(folder.glob("figures/*.png"))) == 4
+    assert findings.SCHEMA.is_file() and isinstance(rows[0].claim, Claim)
