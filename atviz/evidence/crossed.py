@@ -25,6 +25,7 @@ L2_WORLDS = ("bold-coarse-shape", "faint-coarse-shape")
 TRAIN, TEST, EPOCHS, ARCH, LR = 4000, 2000, 24, "small", 0.05
 WATCHED = 500  # test images that are looked at after every epoch
 START = 1.25  # the step of the attack in training, in ε (Wong et al. 2020)
+L2_STEP = 4 / float(np.sqrt(3 * 32**2))  # the L∞ step of which an L2 radius of 1 is a quarter of the length
 HYPOTHESES = ("shape", "larger amplitude", "coarser cue")
 
 
@@ -48,7 +49,7 @@ def radii(world: World, norm: str = "linf") -> list[float]:
     [0.02, 0.0438, 0.0961, 0.2107, 0.4619]
     """
     weaker, stronger = sorted(world.amplitudes)
-    scale = 1.0 if norm == "linf" else float(np.sqrt(3 * 32**2) / 4)
+    scale = 1.0 if norm == "linf" else 1 / L2_STEP
     return [round(float(eps) * scale, 4) for eps in np.geomspace(weaker / 4, 2 * stronger, RADII)]
 
 

@@ -315,6 +315,14 @@ def test_a_second_sweep_computes_nothing(tmp_path, trained, other, images, count
     assert {name: model.seen for name, model in counted.items()} == seen
 
 
+def test_the_level_that_changes_nothing_is_the_clean_measurement(tmp_path, trained, images, counting):
+    counted, store = counting(trained), Store(tmp_path)
+    found = outcomes({"m": counted}, images, {"saturate": [2.0], "gaussian_blur": [0.0], "patch_shuffle": [1]}, store=store)
+    assert (store.computed, store.read) == (1, 3) and counted.seen < 2 * len(images)
+    for hit in found.distorted.values():
+        np.testing.assert_array_equal(hit, found.clean["m"])
+
+
 def test_stored_cells_are_keyed_by_what_they_depend_on(tmp_path, trained, images):
     store = Store(tmp_path)
 
