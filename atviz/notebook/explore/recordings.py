@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from ... import evidence
+from ...data import Images
 from ...evidence import Study
 from ...models import bf16_is_faster, fingerprint
 from .state import State
@@ -60,20 +61,40 @@ def copied(study: Study, state: State) -> dict[str, nn.Module]:
     return {name: deepcopy(study.models[name]) for name in check(study, state)}
 
 
-def measure(study: Study, state: State, models: Mapping[str, nn.Module] | None = None) -> None:
+def measure(
+    study: Study, state: State, models: Mapping[str, nn.Module] | None = None, tell: Callable[[float], object] = lambda share: None
+) -> None:
     """Classify all test images with the state's networks at its distortions, and keep the outcomes in the study's records.
 
-    ``models`` are the networks to use, by default the study's own. In a thread beside `explore`, use `copied` networks.
+    ``models`` are the networks to use, by default the study's own. In a thread beside `explore`, use `copied` networks. ``tell`` gets the
+    share of the work that is done.
     """
     models = models or {name: study.models[name] for name in check(study, state)}
-    evidence.likeliest(models, study.images, study.store)
     what = _measurement(study, state)
+    passes = 1 + (len(models) if state.eps else bool(what))
+    evidence.likeliest(models, _told(study.images, 0, passes, tell), study.store)
     if not state.eps:
         if what:
-            evidence.likeliest(models, study.images, study.store, **what)
+            evidence.likeliest(models, _told(study.images, 1, passes, tell), study.store, **what)
         return
-    for model in models.values():  # each begins at the first image again
-        evidence.robust_accuracy(model, study.images, store=study.store, **_measurement(study, state))
+    for done, model in enumerate(models.values(), start=1):  # each begins at the first image again
+        images = _told(study.images, done, passes, tell)
+        evidence.robust_accuracy(model, images, store=study.store, **_measurement(study, state))
+
+
+def _told(images: Images, done: int, passes: int, tell: Callable[[float], object]) -> Images:
+    """The same images; the share of all passes that is done is told when a batch of them has been used."""
+
+    def batches(*args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        seen = 0
+        for x, y in images.batches(*args, **kwargs):
+            yield x, y
+            seen += len(y)
+            tell((done + seen / len(images)) / passes)
+
+    watched = copy(images)
+    vars(watched)["batches"] = batches
+    return watched
 
 
 def fingerprints(study: Study) -> dict[str, str]:

@@ -40,7 +40,7 @@ class State:
         ValueError: in one sentence, a value that cannot be. What depends on the study is checked by `check`.
 
     >>> State(image="3", levels={"patch_shuffle": 2, "saturate": 64}).query
-    'image=3&saturate=64.0&patch_shuffle=2.0'
+    'image=3&saturate=64&patch_shuffle=2'
     >>> State.of("image=3&saturate=64").levels
     (('saturate', 64.0),)
     """
@@ -91,10 +91,10 @@ class State:
 
     @property
     def query(self) -> str:
-        """The changed fields as the query of a link: ``image=3&saturate=1024.0``."""
+        """The changed fields as the query of a link, numbers to six digits: ``image=3&saturate=1024``."""
         said = self.changed
         said |= dict(said.pop("levels", ()))
-        return urlencode({name: ",".join(value) if isinstance(value, tuple) else value for name, value in said.items()}, safe=",")
+        return urlencode({name: _linked(value) for name, value in said.items()}, safe=",")
 
     @classmethod
     def of(cls, query: str) -> State:
@@ -123,6 +123,10 @@ class State:
 def rows() -> dict[str, Instrument]:
     """The distortions that a state can hold, by name, in the order in which they are applied."""
     return {i.name: i for i in sliders()}
+
+
+def _linked(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _kind(name: str) -> Any:

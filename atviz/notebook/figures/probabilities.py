@@ -74,6 +74,6 @@ def exploration(
         if label is not None:
             ax.axhspan(*(len(chosen) - 1 - chosen.index(label) + np.array([-0.5, 0.5])), color="#dddddd", zorder=0)
     axes[0, 1].set_ylabel("what it sees", **NOTE)
-    axes[1, 1].set_ylabel("its map", **NOTE)
+    axes[1, 1].set_ylabel("where it looks", **NOTE)
     figure.supxlabel(fill(note, round(15 * figure.get_figwidth())), fontsize=8.5, color="#555555")
     return figure

@@ -9,8 +9,10 @@ import asyncio
 import html
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from threading import RLock
 from typing import Any
 
 import ipywidgets as w
@@ -22,11 +24,11 @@ from ..page import Page
 from .cards import Cards
 from .parts import STYLE, Still, text
 from .saving import link, saved
-from .sliders import choices, moved, nearest, value_of, with_stop
+from .sliders import at_stops, choices, moved, nearest, value_of, with_stop
 from .thumbnails import Thumbnails
 
 PAUSE = 0.01  # seconds in which messages of the browser are read
-WIDE, LABEL = {"width": "330px"}, {"description_width": "112px"}
+WIDE, LABEL = {"width": "auto"}, {"description_width": "112px"}
 
 
 class Explorer(Still):
@@ -34,31 +36,39 @@ class Explorer(Still):
 
     ``state`` is what the sliders say, ``draws`` counts pictures drawn. While a picture is being drawn, moves of the sliders are
     collected; then only the last one is drawn.
+
+    A kernel tells one move in its main thread and the next in another, and both may come while a picture is being put into its place: a lock
+    keeps what the panel itself sets apart from what a reader moves, and all drawing is done by the loop that the panel was made on.
     """
 
-    def __init__(self, study: Study, page: Page, state: State | None = None) -> None:
-        self.study, self.page, self.draws = study, page, 0
+    def __init__(self, study: Study, page: Page, state: State | None = None, levels: Mapping[str, Sequence[float]] | None = None) -> None:
+        """With ``levels``, distortion → stops, the panel has these sliders alone."""
+        self.study, self.page, self.draws, self.levels = study, page, 0, levels
         self.prints = explore.fingerprints(study)
         state, problem = state or State(), ""
         explore.check(study, state)
+        self._lock, self._stale, self._held = RLock(), False, False
+        self._task: asyncio.Task[None] | None = None
+        self._measuring: Future[None] | None = None
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel
+            self._loop = None
+        self._build()
         query = os.environ.get("QUERY_STRING", "")
         if explore.says_a_state(query):
             try:
-                linked = State.of(query)
+                linked = at_stops(State.of(query), self.sliders)
                 explore.check(study, linked)
                 state = linked
             except ValueError as error:
                 problem = f"The state in the link is ignored: {error}."
         self.state = state
-        self._stale, self._held = False, False
-        self._task: asyncio.Task[None] | None = None
-        self._measuring: asyncio.Task[None] | None = None
-        self._build()
         self._set(state)
-        self._draw(explore.explore(study, state), time.perf_counter())
+        self._draw(explore.explore(study, state), time.perf_counter(), state)
         if problem:
             self._tell(problem, bad=True)
-        sides = w.HBox([self._controls, self.cards]).add_class("atviz-sides")
+        sides = w.HBox([self._controls, self.cards]).add_class("atviz-sides") if levels is None else w.VBox([self._controls, self.cards])
         super().__init__([w.HTML(STYLE), self._thumbs, sides, self._foot])
 
     # building
@@ -68,7 +78,7 @@ class Explorer(Still):
         self.cards = Cards()
         self.sliders: dict[str, w.SelectionSlider] = {
             name: w.SelectionSlider(options=stops, description=title, layout=WIDE, style=LABEL, continuous_update=True)
-            for name, (title, stops) in choices(self.study).items()
+            for name, (title, stops) in choices(self.study, self.levels).items()
         }
         painted = [("drawn, as in a sweep", "drawn"), *((str(i), str(i)) for i in range(len(self.study.stylizer.styles)))]
         scales = [("each map's own", "map"), ("shared by all", "shared")]
@@ -85,12 +95,18 @@ class Explorer(Still):
         self._measure = w.Button(description="measure now", layout={"width": "150px"})
         self._save = w.Button(description="save figure", icon="save", layout={"width": "130px"})
         self._reset = w.Button(description="reset", layout={"width": "80px"})
-        self._text = w.Text(placeholder="saturate=1024.0", description="state", continuous_update=False, layout={"width": "420px"})
-        stack: list[w.Widget] = [*self._models, *self.sliders.values(), self.chosen["method"], self.chosen["scale"]]
-        for beside, widget in (("stylize", self.chosen["style"]), ("patch_shuffle", self._redraw)):
-            stack.insert(stack.index(self.sliders[beside]) + 1, widget)
-        self._controls = w.VBox(stack, layout={"width": "350px", "flex": "0 0 auto"})
-        row = w.HBox([self._save, self._measure, self._reset, self._text, self._link]).add_class("atviz-wrap")
+        self._text = w.Text(placeholder="saturate=1024", description="state", continuous_update=False, layout={"width": "420px"})
+        after = {"stylize": [self.chosen["style"]], "patch_shuffle": [self._redraw]}
+        stack = [widget for name, slider in self.sliders.items() for widget in (slider, *after.get(name, []))]
+        if self.levels is None:
+            stack = [*self._models, *stack, self.chosen["method"], self.chosen["scale"]]
+            beside = {"flex": "1 1 290px", "max_width": "350px"}
+        else:  # above the pictures
+            beside = {"flex": "0 0 auto", "max_width": "600px"}
+            self.cards.layout.flex = "0 0 auto"
+        self._controls = w.VBox(stack, layout=beside)
+        buttons = [self._save, self._measure, self._reset]
+        row = w.HBox([*buttons, *([self._text, self._link] if self.levels is None else [])]).add_class("atviz-wrap")
         self._foot = w.VBox([self._notice, self._status, row, self._files])
         for name, field in [*self.sliders.items(), *self.chosen.items(), ("state", self._text)]:
             field.add_class(f"atviz-{name}")
@@ -132,34 +148,36 @@ class Explorer(Still):
 
     def _go(self, wanted: State) -> None:
         """Show a state. If the study cannot show it, say why, and stay."""
-        self._tell("")
-        try:
-            explore.check(self.study, wanted)
-        except ValueError as error:
-            self._tell(str(error), bad=True)
-            wanted = self.state
-        self._set(wanted)
-        if wanted != self.state:
-            self.state = wanted
-            self._ask()
+        with self._lock:
+            self._tell("")
+            try:
+                explore.check(self.study, wanted)
+            except ValueError as error:
+                self._tell(str(error), bad=True)
+                wanted = self.state
+            self._set(wanted)
+            if wanted != self.state:
+                self.state = wanted
+                self._ask()
 
     def _try(self, make: Callable[[], State]) -> None:
-        try:
-            wanted = make()
-        except ValueError as error:
-            self._set(self.state)
-            self._tell(str(error), bad=True)
-        else:
-            self._go(wanted)
+        """Show the state that a reader asks for; what the panel sets itself asks for nothing."""
+        with self._lock:
+            if self._held:
+                return
+            try:
+                wanted = make()
+            except ValueError as error:
+                self._set(self.state)
+                self._tell(str(error), bad=True)
+            else:
+                self._go(wanted)
 
     def _moved(self, change: Any) -> None:
-        if not self._held:
-            image = str(self._number.value) if change["owner"] is self._number else self.state.image
-            self._try(lambda: replace(self._read(), image=image))
+        self._try(lambda: replace(self._read(), image=str(self._number.value) if change["owner"] is self._number else self.state.image))
 
     def _typed(self, change: Any) -> None:
-        if not self._held:
-            self._try(lambda: State.of(change["new"]))
+        self._try(lambda: at_stops(State.of(change["new"]), self.sliders))
 
     def _uploaded(self, _: Any) -> None:
         if not self._upload.value:
@@ -177,39 +195,46 @@ class Explorer(Still):
     # drawing: when a newer state is known, the older one is drawn no further
 
     def _ask(self) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._begin, self._loop)
+        else:
+            self._draw(explore.explore(self.study, self.state), time.perf_counter(), self.state)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stale = True
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task = loop.create_task(self._work())
 
     async def _work(self) -> None:
         while self._stale:
             await asyncio.sleep(PAUSE)
-            self._stale, began = False, time.perf_counter()
+            self._stale, began, state = False, time.perf_counter(), self.state
             try:
-                for view in explore.refine(self.study, self.state):
-                    self._draw(view, began)
+                for view in explore.refine(self.study, state):
+                    self._draw(view, began, state)
                     await asyncio.sleep(PAUSE)
                     if self._stale:
                         break
             except Exception as error:  # such as no memory left; an error in a task is shown nowhere else
                 self._tell(str(error) or type(error).__name__, bad=True)
 
-    def _draw(self, view: View, began: float) -> None:
-        state = self.state
+    def _draw(self, view: View, began: float, state: State) -> None:
         outcomes = explore.recorded(self.study, state, {name: self.prints[name] for name in view.maps})
         shares = {name: self._share(state, name, right) for name, right in outcomes.items()}
-        self.cards.draw(view, shares, scale=state.scale, classes=self.study.images.classes)
         missing = any(right is None for right in outcomes.values())
-        self._measure.layout.visibility = "visible" if missing else "hidden"
-        self.draws += 1
-        self._held, self._text.value, self._held = True, state.query, False
         notes = [explore.caption(self.study, state, view)]
         if view.outside:
             notes += [f"{100 * view.outside:.0f} % of the distorted image's pixels lie outside [0, 1]; they are shown and mapped clipped."]
-        drawn = f"data-draws='{self.draws}' data-state='{html.escape(state.query)}'"
-        took = f"<span class='quiet' {drawn}>{1000 * (time.perf_counter() - began):.0f} ms</span>"
-        self._status.value = f"{html.escape(' '.join(notes))} {took}"
-        self._link.value = f'<a href="{html.escape(link(state))}" target="_blank">link to this state</a>' if link(state) else ""
+        address = html.escape(link(state))
+        with self._lock:
+            self.cards.draw(view, shares, scale=state.scale, classes=self.study.images.classes)
+            self._measure.layout.visibility = "visible" if missing else "hidden"
+            self.draws += 1
+            self._held, self._text.value, self._held = True, state.query, False
+            drawn = f"data-draws='{self.draws}' data-state='{html.escape(state.query)}'"
+            took = f"<span class='quiet' {drawn}>{1000 * (time.perf_counter() - began):.0f} ms</span>"
+            self._status.value = f"{html.escape(' '.join(notes))} {took}"
+            self._link.value = f'<a href="{address}" target="_blank">link to this state</a>' if address else ""
 
     def _share(self, state: State, name: str, right: Any) -> str:
         if right is not None:
@@ -223,19 +248,23 @@ class Explorer(Still):
     # the buttons
 
     def _measured(self, _: Any) -> None:
-        if self._measuring is None or self._measuring.done():
-            self._measuring = asyncio.get_running_loop().create_task(self._measure_all(self.state))
+        if self._loop and (self._measuring is None or self._measuring.done()):
+            self._measuring = asyncio.run_coroutine_threadsafe(self._measure_all(self.state), self._loop)
 
     async def _measure_all(self, state: State) -> None:
-        self._measure.description, self._measure.disabled = "measuring …", True
+        self._measure.disabled = True
+        self._told(0)
         try:
             copies = explore.copied(self.study, state)  # here, where no map is being drawn
-            await asyncio.to_thread(explore.measure, self.study, state, copies)  # meanwhile the sliders work
+            await asyncio.to_thread(explore.measure, self.study, state, copies, self._told)  # meanwhile the sliders work
         except Exception as error:  # such as a disk that is full; an error in a thread is shown nowhere else
             self._tell(f"Nothing was measured: {error}", bad=True)
         finally:
             self._measure.description, self._measure.disabled = "measure now", False
         self._ask()
+
+    def _told(self, share: float) -> None:
+        self._measure.description = f"measuring {100 * share:.0f} %"
 
     def _saved(self) -> None:
         self._files.value = saved(self.study, self.page, self.state)
@@ -244,7 +273,7 @@ class Explorer(Still):
         """The panel as PNG: the figure of its state."""
         figure = explore.figure(self.study, self.state)
         caption = explore.caption(self.study, self.state, explore.explore(self.study, self.state))
-        return bytes(self.page.figure(figure, "explore", caption).data)
+        return bytes(self.page.figure(figure, "-".join(["explore", *(self.levels or {})]), caption).data)
 
 
 def _dropdown(description: str, options: Any) -> w.Dropdown:

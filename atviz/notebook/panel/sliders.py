@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isclose
 from typing import Any
 
-from ...evidence import Instrument, Study
+from ...evidence import Instrument, Study, find
 from ...training import eps_text, eval_eps
 from ..explore import State, active, recorded, rows
 
@@ -15,8 +16,14 @@ ATTACK = ("eps", "steps")  # the sliders that are fields of `State`; the others 
 Stop = tuple[str, Any]  # label and value
 
 
-def choices(study: Study) -> dict[str, tuple[str, list[Stop]]]:
-    """The sliders of a study: the name of an instrument, ``eps`` or ``steps`` → title, and the labels and values of its stops."""
+def choices(study: Study, levels: Mapping[str, Sequence[float]] | None = None) -> dict[str, tuple[str, list[Stop]]]:
+    """The sliders of a study: the name of an instrument, ``eps`` or ``steps`` → title, and the labels and values of its stops.
+
+    With ``levels`` only the sliders of these instruments, with these levels as stops.
+    """
+    if levels is not None:
+        chosen = {name: find(name) for name in levels}
+        return {name: (row.short or name, _labeled(row, _weakest_first(row, levels[name]))) for name, row in chosen.items()}
     eps = eval_eps(study.images.name)
     factors = (0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3)
     attack: dict[str, tuple[str, list[Stop]]] = {
@@ -27,7 +34,16 @@ def choices(study: Study) -> dict[str, tuple[str, list[Stop]]]:
 
 
 def _stops(instrument: Instrument, study: Study) -> list[Stop]:
-    values = [float(v) for v in instrument.usable(study.images.shape, stops=True)]
+    return _labeled(instrument, instrument.usable(study.images.shape, stops=True))
+
+
+def _weakest_first(instrument: Instrument, levels: Sequence[float]) -> list[float]:
+    known = instrument.stops or instrument.levels
+    return sorted(levels, reverse=known[0] > known[-1])
+
+
+def _labeled(instrument: Instrument, levels: Sequence[float]) -> list[Stop]:
+    values = [float(v) for v in levels]
     original = instrument.original
     if original is not None and original not in values:
         values = [float(original), *values]
@@ -54,6 +70,16 @@ def moved(state: State, values: Mapping[str, Any]) -> State:
     """The state with its sliders at these values."""
     levels = {name: value for name, value in values.items() if name not in ATTACK and value != OFF}
     return replace(state, levels=levels, **{name: values[name] for name in ATTACK if name in values})
+
+
+def at_stops(state: State, sliders: Mapping[str, Any]) -> State:
+    """The state, each slider at the stop that a link names by a rounded number; distortions without a slider are off."""
+    values = {}
+    for name, slider in sliders.items():
+        value = value_of(state, name)
+        stops = [stop for _, stop in slider.options if OFF not in (stop, value) and isclose(stop, value, rel_tol=1e-5)]
+        values[name] = stops[0] if stops else value
+    return moved(state, values)
 
 
 def nearest(study: Study, state: State, model: str, sliders: Mapping[str, Any]) -> str:

@@ -66,3 +66,13 @@ def test_recorded_knows_what_robust_accuracy_kept(study):
     assert explore.recorded(study, state, prints) == {"spatial": None}
     row = evidence.robust_accuracy(model, study.images, attack=explore.attack(state), store=study.store)
     assert explore.recorded(study, state, prints)["spatial"].tolist() == row["survived"].tolist()
+
+
+@pytest.mark.parametrize("state", [State(levels={"gaussian_blur": 1.25}), State(eps=0.02, steps=1)], ids=lambda state: state.query)
+def test_measuring_tells_how_much_of_it_is_done(study, state):
+    shares, again = [], []
+    explore.measure(study, state, tell=shares.append)
+    assert len(shares) >= 2 and shares == sorted(shares) and shares[-1] == 1
+    assert len(set(shares)) == len(shares)
+    explore.measure(study, state, tell=again.append)  # there is nothing left to do
+    assert again == []

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from atviz.notebook.explore import MAPS, State, active, rows, says_a_state
 
-LEVELS = {i.name: st.floats(0, max(i.levels)) | st.sampled_from(i.levels) for i in rows().values()}
+ROUNDED = lambda value: float(f"{value:g}")
+LEVELS = {i.name: st.floats(0, max(i.levels)).map(ROUNDED) | st.sampled_from(i.levels) for i in rows().values()}
 states = st.builds(
     State,
     image=st.integers(0, 10**4).map(str) | st.just("upload-0123456789ab"),
@@ -14,7 +15,7 @@ states = st.builds(
     levels=st.fixed_dictionaries({}, optional=LEVELS),
     style=st.sampled_from(["drawn", "3"]),
     redraw=st.integers(0, 99),
-    eps=st.floats(0, 1),
+    eps=st.floats(0, 1).map(ROUNDED),
     steps=st.integers(1, 50),
     method=st.sampled_from(list(MAPS)),
     scale=st.sampled_from(["map", "shared"]),
@@ -27,6 +28,12 @@ def test_a_link_and_a_line_of_code_say_the_whole_state(state):
     assert State.of(f"?token=abc&{state.query}") == state  # a server's own part of the query is left alone
     assert eval(state.code) == state
     assert says_a_state(state.query) == bool(state.query)
+
+
+def test_a_link_rounds_its_numbers_and_code_does_not():
+    state = State(levels={"saturate": 1024, "gaussian_blur": 1 / 3}, eps=3 * 0.1)
+    assert state.query == "eps=0.3&saturate=1024&gaussian_blur=0.333333"
+    assert eval(state.code) == state
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,7 @@ def test_levels_that_change_nothing_are_left_out_and_the_others_are_in_the_order
     state = State(levels=given)
     assert [name for name, _ in active(state)] == ["stylize", "saturate", "patch_shuffle", "reverse"]
     assert state == State(levels=dict(reversed(given.items())))
-    assert state.query == "stylize=0.0&saturate=64.0&patch_shuffle=2.0&reverse=1.0"
+    assert state.query == "stylize=0&saturate=64&patch_shuffle=2&reverse=1"
     assert (state.level("saturate"), state.level("gaussian_blur"), state.level("low_pass")) == (64.0, 0, None)
 
 

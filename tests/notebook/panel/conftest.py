@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ from atviz.notebook.panel.parts import png
 MODELS = ("normal", "underfit", "pgd-inf-0.1")
 KEPT = Path(__file__).parents[3] / "results" / "browser"
 SECOND = 1000  # milliseconds
+TOKEN = "a-token-of-the-tests"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +47,10 @@ def page(opened_study):
 
 @pytest.fixture
 def at_once(monkeypatch, tmp_path):
-    """Panels draw at once, keep their files in a folder of the test, and are opened by no link."""
+    """Panels draw at once, as no loop runs; they keep their files in a folder of the test, and are opened by no link."""
     monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
     for name in ("QUERY_STRING", "ATVIZ_PAGE", "VOILA_REQUEST_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(panel.Explorer, "_ask", lambda self: self._draw(explore.explore(self.study, self.state), 0.0))
 
 
 @pytest.fixture
@@ -57,15 +59,35 @@ def explorer(at_once, study, page):
 
 
 @pytest.fixture(scope="module")
-def serving() -> Iterator[Callable[..., str]]:
-    """``serving(home, values, token, page=…)`` starts what `atviz explore` starts, and gives its address. It ends with the module."""
+def home(tmp_path_factory):
+    before, folder = os.environ["ATVIZ_HOME"], tmp_path_factory.mktemp("browser")
+    os.environ["ATVIZ_HOME"] = str(folder)
+    yield folder
+    os.environ["ATVIZ_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    found = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium is installed: the notebook was opened in no browser")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def serving(home) -> Iterator[Callable[..., str]]:
+    """``serving(notebook, page=…)`` starts what `atviz explore` starts, and gives its address. It ends with the module."""
     started = []
 
-    def start(home: Path, values: dict[str, Any], token: str, *, page: bool) -> str:
+    def start(notebook: Path, *, page: bool) -> str:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        notebook = serve.prepare(values)
         command = [
             *serve.command(notebook, page=page, port=port, browser=False),
             *([] if page else ["--LabApp.expose_app_in_browser=True"]),
@@ -79,7 +101,7 @@ def serving() -> Iterator[Callable[..., str]]:
             (settings / f"{name}.jupyterlab-settings").write_text(json.dumps(value))
         path = home / f"{'voila' if page else 'lab'}.log"
         log = path.open("w")
-        environment = {**os.environ, **serve.environment(notebook), **folders, "JUPYTER_TOKEN": token}
+        environment = {**os.environ, **serve.environment(notebook), **folders, "JUPYTER_TOKEN": TOKEN}
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         started.append((process, log))
         deadline, answers = time.monotonic() + 60, False
@@ -118,6 +140,15 @@ class Driven:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.page, name)
 
+    def run_all(self, lab: str) -> None:
+        """Open a notebook in JupyterLab and run every cell."""
+        self.page.goto(f"{lab}?token={TOKEN}&reset")  # without the tabs of an earlier page
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        # a cell that is run before the notebook has its kernel would start another
+        kernel = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
+        self.page.wait_for_function(f"{kernel}?.connectionStatus === 'connected' && {kernel}.status === 'idle'")
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => {})")
+
     def shot(self, name: str, selector: str = "") -> None:
         KEPT.mkdir(parents=True, exist_ok=True)
         if selector:
@@ -144,6 +175,10 @@ class Driven:
         for field, value in wanted.items():
             self.page.wait_for_function(f"(new URLSearchParams({self.drawn})).get('{field}') === '{value}'")
         return State.of(self.page.evaluate(self.drawn))
+
+    def state(self) -> str:
+        """The state of the pictures that are shown, as a query."""
+        return self.page.evaluate(self.drawn)
 
     def pictures(self) -> list[np.ndarray]:
         """Every picture of the panel as pixels, in order: image, distorted, then what each network sees and its map."""

@@ -5,7 +5,6 @@ Screenshots and latencies stay in ``results/browser``, for a person to look at.
 
 import json
 import os
-import shutil
 import time
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atviz.app import serve
 from atviz.notebook import explore, open_study
 from atviz.notebook.explore import State
-
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the notebook was opened in no browser")
 
 KEPT = Path(__file__).parents[3] / "results" / "browser"
 SETTINGS = {"profile": "zoo", "models": ["normal", "underfit", "pgd-inf-0.1"], "subject": "pgd-inf-0.1", "test_limit": 60}
@@ -32,48 +29,25 @@ DRAWN = "document.querySelector('[data-state]').dataset.state"  # the state of t
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    before, folder = os.environ["ATVIZ_HOME"], tmp_path_factory.mktemp("browser")
-    os.environ["ATVIZ_HOME"] = str(folder)
-    yield folder
-    os.environ["ATVIZ_HOME"] = before
-
-
-@pytest.fixture(scope="module")
 def study(home):
     return open_study("11_explore", SETTINGS)[0]
 
 
 @pytest.fixture(scope="module")
 def lab(home, serving):
-    return serving(home, VALUES, TOKEN, page=False)
+    return serving(serve.prepare(VALUES), page=False)
 
 
 @pytest.fixture(scope="module")
 def voila(home, serving):
-    return serving(home, VALUES, TOKEN, page=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        yield opened
-        opened.close()
+    return serving(serve.prepare(VALUES), page=True)
 
 
 @pytest.fixture(scope="module")
 def desk(browser, lab, driven, study):
     """The notebook in JupyterLab, every cell run."""
     page = driven(browser.new_page(viewport={"width": 1500, "height": 1000}), study)
-    page.goto(f"{lab}?token={TOKEN}")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-    # a cell that is run before the notebook has its kernel would start another
-    kernel = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-    page.wait_for_function(f"{kernel}?.connectionStatus === 'connected' && {kernel}.status === 'idle'")
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => {})")
+    page.run_all(lab)
     page.wait_for_selector(".jp-RenderedMarkdown strong:has-text('Found.')", state="attached")
     page.wait_for_selector(READY)
     page.locator(TEXT).fill(THREE)
@@ -98,12 +72,12 @@ def test_sliders_by_keyboard_show_what_the_package_computes(desk):
     start = desk.settle()
     before = desk.check(start)
     desk.press("saturate", "ArrowRight", "ArrowRight")
-    state = desk.settle(saturate="4.0")
+    state = desk.settle(saturate="4")
     after = desk.check(state)
     assert not np.array_equal(before[0][1], after[0][1])
     assert before[1] != after[1]
     desk.press("patch_shuffle", "ArrowRight", "ArrowRight")
-    state = desk.settle(patch_shuffle="4.0")
+    state = desk.settle(patch_shuffle="4")
     shuffled = desk.check(state)
     assert not np.array_equal(after[0][1], shuffled[0][1])
     assert state.level("saturate") == 4.0
@@ -124,7 +98,7 @@ def test_a_pasted_state_is_shown_and_a_wrong_one_is_told(desk):
     field = desk.locator(TEXT)
     field.fill("models=normal,pgd-inf-0.1,underfit&saturate=3.0&eps=0.1&steps=5")
     field.press("Enter")
-    state = desk.settle(saturate="3.0")
+    state = desk.settle(saturate="3")
     desk.check(state)
     assert state.models == ("normal", "pgd-inf-0.1", "underfit")
     desk.shot("lab-attacked", ".atviz-picture")
@@ -238,7 +212,7 @@ def test_every_network_against_one_slider(desk, study):
 
 def test_a_link_from_jupyterlab_opens_the_same_state_as_a_page(desk, driven, study):
     desk.press("patch_shuffle", "ArrowRight")
-    state = desk.settle(patch_shuffle="2.0")
+    state = desk.settle(patch_shuffle="2")
     with desk.context.expect_page() as opening:
         desk.locator("a:has-text('link to this state')").click()
     page = driven(opening.value, study)
@@ -283,7 +257,7 @@ def test_visitors_do_not_disturb_each_other_and_a_link_opens_the_same(visitor, d
     other.wait_for_selector(READY)
     assert other.locator(TEXT).input_value() == before
     other.press("patch_shuffle", "ArrowRight")
-    other.check(other.settle(patch_shuffle="2.0"))
+    other.check(other.settle(patch_shuffle="2"))
     assert visitor.locator(TEXT).input_value() == before
     visitor.check(State.of(before))
     other.set_viewport_size({"width": 700, "height": 1000})

@@ -5,6 +5,7 @@ import base64
 import io
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Thread, get_ident
 
 import nbformat
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from atviz import saliency
 from atviz.app import execution
 from atviz.notebook import explore, figures, panel
-from atviz.notebook.explore import State
+from atviz.notebook.explore import State, active
 from atviz.notebook.panel import saving
 from atviz.notebook.panel.parts import png
 from atviz.notebook.panel.sliders import OFF
@@ -219,6 +220,69 @@ def test_measuring_that_fails_is_told(explorer, monkeypatch):
     asyncio.run(explorer._measure_all(explorer.state))
     assert "Nothing was measured: no space left on device" in explorer._notice.value
     assert explorer._measure.description == "measure now" and not explorer._measure.disabled
+
+
+def test_measuring_says_how_much_of_it_is_done(explorer):
+    said = []
+    explorer._measure.observe(lambda change: said.append(change["new"]), "description")
+    asyncio.run(explorer._measure_all(State(eps=0.03, steps=1)))
+    assert said[-2:] == ["measuring 100 %", "measure now"] and len(said) > 3
+
+
+def test_a_slider_moved_in_another_thread_while_a_picture_is_put_in_its_place_counts(explorer):
+    """As a kernel does it whose subshell gets the second press of a key while the main thread draws the first."""
+
+    def press(_):
+        other.start()
+        other.join(0.3)  # if it waits, the picture is drawn first
+
+    other = Thread(target=lambda: setattr(explorer.sliders["patch_shuffle"], "value", 4.0))
+    explorer._text.observe(press, "value")
+    explorer.sliders["patch_shuffle"].value = 2.0
+    explorer._text.unobserve(press, "value")
+    other.join()
+    assert explorer.state.level("patch_shuffle") == 4.0
+    assert explorer.cards.shown.value == png(explore.explore(explorer.study, explorer.state).shown)
+
+
+def test_moves_told_in_many_threads_are_all_drawn_by_the_loop_of_the_panel(at_once, study, page):
+    async def moved():
+        found = panel.show(study, page, State())
+        drawn_in = []
+        draw = found._draw
+        found._draw = lambda *given: (drawn_in.append(get_ident()), draw(*given))
+        for level in (4.0, 8.0, 16.0, 64.0):
+            await asyncio.to_thread(setattr, found.sliders["saturate"], "value", level)
+        while found._task is None or not found._task.done():
+            await asyncio.sleep(0.01)
+        return found, drawn_in
+
+    found, drawn_in = asyncio.run(moved())
+    assert set(drawn_in) == {get_ident()}
+    assert "saturate=64'" in found._status.value
+    assert found.cards.shown.value == png(explore.explore(study, State(levels={"saturate": 64})).shown)
+
+
+def test_a_notebooks_slider_shows_its_levels_and_measures_their_shares(at_once, study, page):
+    found = panel.slider(study, page, {"low_pass": [2.0, 4.0, 8.0], "high_pass": [0.0, 1.0]})
+    assert list(found.sliders) == ["low_pass", "high_pass"]
+    assert found.state.levels == (("low_pass", 4.0),) and found.state.models == ("normal", "pgd-inf-0.1", "underfit")
+    right = study.outcomes({"low_pass": [2.0, 4.0, 8.0], "high_pass": [0.0, 1.0]}).distorted
+    for levels in ({"low_pass": 2.0}, {"low_pass": 8.0}, {"low_pass": OFF, "high_pass": 1.0}):
+        for name, level in levels.items():
+            found.sliders[name].value = level
+        view = explore.explore(study, found.state)
+        assert found.cards.shown.value == png(view.shown)
+        name, level = active(found.state)[0]
+        for model, (*_, bars, share) in found.cards.columns.items():
+            assert f"<b>{100 * right[model, name, level].mean():.1f} %</b> of 60 test images" in share.value
+            assert f"{100 * view.probability[model][view.label]:.2f} %" in bars.value
+    shown = [widget for widget in found._controls.children if widget in found.sliders.values()]
+    assert shown == list(found._controls.children)  # no others
+    with Image.open(io.BytesIO(base64.b64decode(found._repr_mimebundle_()["image/png"]))) as picture:
+        assert picture.width > 500
+    with pytest.raises(ValueError, match="k can be 1, 2, 4, 7, 14, 28"):
+        panel.slider(study, page, {"patch_shuffle": [5]})
 
 
 def test_one_network_keeps_its_color_everywhere(explorer, study, page):

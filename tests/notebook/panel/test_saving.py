@@ -16,7 +16,7 @@ def test_a_link_opens_the_same_state_where_a_page_is_served(monkeypatch):
     median = State(levels={"median_filter": 1})
     assert link(State()) == ""  # no page is served
     monkeypatch.setenv("ATVIZ_PAGE", "/voila/render/11_explore.ipynb")
-    assert link(median) == "/voila/render/11_explore.ipynb?median_filter=1.0"
+    assert link(median) == "/voila/render/11_explore.ipynb?median_filter=1"
     monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
     for state in (State(image="4"), State(), median):
         address = link(state)

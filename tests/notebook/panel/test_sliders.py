@@ -10,7 +10,7 @@ from atviz import data, evidence
 from atviz.evidence import Instrument
 from atviz.notebook import explore, panel
 from atviz.notebook.explore import State, rows
-from atviz.notebook.panel.sliders import OFF, choices, moved, nearest, value_of, with_stop
+from atviz.notebook.panel.sliders import OFF, at_stops, choices, moved, nearest, value_of, with_stop
 
 
 def stops_of(study):
@@ -75,11 +75,33 @@ def test_sliders_say_a_state_and_a_state_the_sliders(study):
     assert moved(state, still) == State(image="3")
 
 
-def test_the_nearest_measured_stop_is_named(study):
-    class Slider:
-        def __init__(self, options):
-            self.options = options
+class Slider:
+    def __init__(self, options):
+        self.options = options
 
+
+def test_a_rounded_number_is_the_stop_that_it_stands_for(study):
+    sliders = {name: Slider(stops) for name, (_, stops) in choices(study).items()}
+    for name, (_, stops) in choices(study).items():
+        for _, value in stops:
+            state = moved(State(), {name: value})
+            assert at_stops(State.of(state.query), sliders) == state, (name, value)
+    between = State(levels={"saturate": 3.3, "low_pass": 5.5}, eps=0.07)
+    assert at_stops(between, sliders) == between
+    assert at_stops(State(image="4", levels={"saturate": 4, "low_pass": 6}), {"saturate": sliders["saturate"]}) == State(
+        image="4", levels={"saturate": 4}
+    )
+
+
+def test_chosen_levels_are_the_stops_weakest_first(study):
+    found = choices(study, {"low_pass": [1, 4, 12], "patch_shuffle": [2, 7], "saturate": [1024, 2.0, 0.5]})
+    stops = {name: [value for _, value in pairs] for name, (_, pairs) in found.items()}
+    assert stops == {"low_pass": [OFF, 12, 4, 1], "patch_shuffle": [1, 2, 7], "saturate": [0.5, 2, 1024]}
+    with pytest.raises(ValueError, match="unknown distortion 'saturation'"):
+        choices(study, {"saturation": [4]})
+
+
+def test_the_nearest_measured_stop_is_named(study):
     sliders = {name: Slider(stops) for name, (_, stops) in choices(study).items()}
     print_of = explore.fingerprints(study)["normal"]
     study.outcomes({"random_modes": [0.1, 0.5]})
