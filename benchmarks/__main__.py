@@ -3,6 +3,7 @@
 python -m benchmarks                       attacks, techniques, training, saliency, distortions, loading, growth
 python -m benchmarks attacks saliency      only these
 python -m benchmarks page                  copies the tables of results/benchmarks into benchmarks/README.md
+python -m benchmarks strong                the strong attack beside AutoAttack's own code, on four networks
 python -m benchmarks threads               trainings side by side, of one and of two threads each
 python -m benchmarks plan                  hours of a big study, from operations counted and rates
 python -m benchmarks whole --before COMMIT `atviz run` from nothing, repeated and with the zoo, now and at a commit
@@ -17,7 +18,7 @@ import re
 import warnings
 from pathlib import Path
 
-from . import attacks, distorting, loading, maps, planning, scaling, techniques, threads, training, whole
+from . import attacks, distorting, loading, maps, planning, scaling, strong, techniques, threads, training, whole
 from .measure import ROOT, append_history, ceilings, machine, markdown, measured, pipes, table
 from .subjects import subject_of
 
@@ -27,7 +28,9 @@ OUT = ROOT / "results" / "benchmarks"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m benchmarks")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "plan", "threads", "whole", "page", []], help="default: the first seven")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, "plan", "strong", "threads", "whole", "page", []], help="default: the first seven"
+    )
     parser.add_argument("--dataset", default="fashion", help="fashion, cifar10 or folder:PATH; its networks in the zoo are attacked")
     parser.add_argument("--images", type=int, default=1000, help="of the PGD-40 evaluation")
     parser.add_argument("--turns", type=int, default=5)
@@ -77,6 +80,9 @@ def main() -> None:
             text += pipes(found)
         elif part == "threads":
             found = threads.side_by_side()
+            text += pipes(found)
+        elif part == "strong":
+            found = strong.compared()
             text += pipes(found)
         elif part == "plan":
             found = planning.hours()

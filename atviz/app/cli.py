@@ -41,9 +41,11 @@ from .subcommands import (
     several,
     stylize_app,
 )
+from .verifying import verify_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="What does an adversarially trained network look at?")  # fmt: skip
+models_app.add_typer(verify_app)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(stylize_app, name="stylize")

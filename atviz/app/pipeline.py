@@ -200,7 +200,11 @@ def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Network
     """The networks of a run, of which those that have no checkpoint are trained side by side; None where one failed."""
     start, before = time.perf_counter(), stages.get("train", {})
     trainer = Trainer(settings, device=torch.device("cpu"))  # GPUs are for the processes that train
-    failed = [ended.error for ended in engines.run(trainings(settings, trainer), engine, title="networks", after=_after(settings.profile, 0)) if ended.error]
+    failed = [
+        ended.error
+        for ended in engines.run(trainings(settings, trainer), engine, title="networks", after=_after(settings.profile, 0))
+        if ended.error
+    ]
     if failed:
         stages["train"] = {"status": "failed", "error": "; ".join(failed)}
         return None

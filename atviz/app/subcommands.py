@@ -43,7 +43,7 @@ TrainLimit = Annotated[int | None, typer.Option(help="number of training images;
 TestLimit = Annotated[int | None, typer.Option(help="number of test images; default: the profile's")]
 Epochs = Annotated[int | None, typer.Option(help="default: the profile's; the preset's for code, and for itazuri at full scale")]
 TrainSteps = Annotated[
-    int | None, typer.Option(help="steps of the attack in training, PGD or spatial; default: the profile's, or the preset's for code")
+    int | None, typer.Option(help="steps N of PGD, TRADES or spatial in training, each at least eps/N for L∞; default: the profile's")
 ]
 Preset = Annotated[
     str, typer.Option(help="training as Zhang & Zhu describe it (paper), as their code does it (code), or as Itazuri et al. do (itazuri)")
@@ -243,31 +243,6 @@ def models_show(
     from ..models.checkpoints import read_card
 
     say_json(read_card(folder_of(network, dataset)))
-
-
-@models_app.command("verify")
-@plainly
-def models_verify(
-    network: Annotated[str | None, typer.Argument(help="as for `models show`; without one: the zoo of the data set")] = None,
-    dataset: Dataset = "fashion", size: Size = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Check hashes and measure accuracies again; exit 1 where one differs from its card."""
-    from ..evidence.zoo import verify
-    from ..models.checkpoints import zoo
-
-    folders = [folder_of(network, dataset)] if network else list(zoo(dataset).values())
-    if not folders:
-        raise ValueError(f"the zoo holds no networks of {dataset}")
-    rows = []
-    for folder in folders:
-        for measure, (found, claimed, same) in verify(folder, dataset, size=size).items():
-            rows.append({"name": folder.name, "measure": measure, "found": found, "card": claimed, "same": same})
-            if not as_json:
-                typer.echo(f"{folder.name}: {measure} accuracy {found:.4f}, card {claimed:.4f}" + ("" if same else ", DIFFERS"))
-    if as_json:
-        say_json(rows)
-    if not all(row["same"] for row in rows):
-        sys.exit(1)
 
 
 @stylize_app.command("train")

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..models import check_batch, evaluating, folded, halved, logits_of
-from .ball import NORMS, l2, project, random_delta
-from .checks import check_choice, check_count, check_size
+from ..models import check_batch, check_pixels, evaluating, folded, halved, logits_of
+from .ball import l2, project, random_delta
+from .checks import check_ball, check_choice, check_count, check_size
+from .judge import judged, misclassified
 
 STEPS = ("sign", "gradient")
 
@@ -53,7 +54,7 @@ def pgd(
 
     Args:
         x: (N, C, H, W) float, in [0, 1].
-        y: (N,) labels.
+        y: (N,) labels; for a single run without early stop also (N, classes), a probability of each class.
         eps, step_size: in pixel units, where the range of a pixel is 1.
         step: default ``"sign"`` for L∞ and ``"gradient"`` for L2. The recipes of Zhang & Zhu take sign steps for both.
         random_start: begin at a point drawn uniformly from the ball instead of at ``x``. A tensor like ``x``, such as `ball.random_delta` draws, is
@@ -83,17 +84,14 @@ def pgd(
             raise ValueError(f"seed is {seed}, but a generator is given, too; give one or the other")
         generator = torch.Generator().manual_seed(seed)
     step = step or ("sign" if norm == "linf" else "gradient")
-    check_choice("norm", norm, NORMS)
+    check_ball(norm, eps)
     check_choice("step", step, STEPS)
-    check_size("eps", eps, ", in pixel units (8/255, not 8)")
-    if norm == "linf" and eps > 1:
-        raise ValueError(f"eps is {eps}, more than the whole range of a pixel, [0, 1]; for 255ths write {eps:g}/255")
     check_size("step_size", step_size, ", in pixel units")
     check_count("steps", steps, 0)
     check_count("restarts", restarts, 1)
     if restarts > 1 and random_start is not True:
         raise ValueError(f"restarts is {restarts} without random_start=True: every run would be the same")
-    check_batch(x, y)
+    check_pixels(x) if y.ndim == 2 and y.is_floating_point() else check_batch(x, y)
     x = x.detach()
     if eps == 0 or (steps == 0 and random_start is False):
         return x.clone()
@@ -104,12 +102,12 @@ def pgd(
         best = ascent(x, y, _start(x, eps, norm, random_start, generator))
         if restarts == 1:
             return best
-        best_fooled, best_loss = _judge(model, best, y)
+        best_fooled, best_loss = judged(model, best, y)
         for _ in range(restarts - 1):
             start, candidate = _start(x, eps, norm, True, generator), best.clone()
             left = ~best_fooled if early_stop else torch.ones_like(best_fooled)
             candidate[left] = ascent(x[left], y[left], start[left])
-            fooled, loss = _judge(model, candidate, y)
+            fooled, loss = judged(model, candidate, y)
             better = (fooled & ~best_fooled) | ((fooled == best_fooled) & (loss > best_loss))
             best = torch.where(better[:, None, None, None], candidate, best)
             best_fooled, best_loss = best_fooled | fooled, torch.where(better, loss, best_loss)
@@ -135,7 +133,7 @@ def _ascend(
             logits = logits_of(network, x_adv, None if taken else y).float()
             losses = F.cross_entropy(logits, y, reduction="none")
         if early_stop:
-            keep = ~_fooled(model, x_adv.detach(), y, logits)
+            keep = ~misclassified(model, x_adv.detach(), y, logits)
             found[left[~keep]], left = x_adv.detach()[~keep], left[keep]
             if not len(left):
                 return found
@@ -147,19 +145,3 @@ def _ascend(
         x_adv = project(x_adv + step_size * direction, x, eps, norm)
     found[left] = x_adv.detach()
     return found
-
-
-def _fooled(model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor:
-    """Which images the model misclassifies. Only those that seem so by ``logits``, rounded otherwise or in bfloat16, are asked of the model."""
-    fooled = logits.argmax(1) != y
-    if fooled.any():
-        fooled[fooled.clone()] = _judge(model, x[fooled], y[fooled])[0]
-    return fooled
-
-
-@torch.no_grad()
-def _judge(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each image is misclassified, and its cross-entropy, in fp32."""
-    with torch.autocast(x.device.type, enabled=False):
-        logits = model(x).float()
-    return logits.argmax(1) != y, F.cross_entropy(logits, y, reduction="none")

@@ -152,7 +152,7 @@ class Study:
     def eps(self) -> float:
         """The L∞ radius of the subject's training, in pixel units; that of `attack` where it was trained otherwise."""
         recipe = self.networks.subject.card.get("recipe", {})
-        trained = recipe.get("eps") if recipe.get("norm") == "linf" and recipe.get("attack") in ("pgd", "fgsm") else None
+        trained = recipe.get("eps") if recipe.get("norm") == "linf" else None  # 0 without a radius
         return float(trained or eval_eps(self.images.name))
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from .. import attacks, data, home, models
+from .. import attacks, data, disk, home, models
 from ..models import Network, checkpoints
 from ..training import Plan, Trainer, eval_eps, profile, task
 from .accuracy import accuracy, robust_accuracy
@@ -72,13 +72,47 @@ def verify(folder: Path, dataset: str, *, size: int | None = None) -> dict[str, 
     """
     network = models.load(folder)
     card = network.card
-    images = data.load(dataset, "test", size=size, limit=card["data"]["test"])
-    if images.digest != card["data"]["test_digest"]:
-        raise ValueError(f"{folder} was measured on other test images than {dataset}'s; name its data set with --dataset")
+    images = _tested(folder, card, dataset, size)
     found = _measure(network.module, images, card.get("attack"))
     allowed = {"clean": 2 / len(images), "robust": TOLERANCE}
     claimed = card["metrics"]
     return {key: (value, claimed[key], abs(value - claimed[key]) <= allowed[key]) for key, value in found.items()}
+
+
+def verify_strong(
+    folder: Path, dataset: str, *, size: int | None = None, limit: int | None = None, write: bool = False
+) -> tuple[float, float | None, bool]:
+    """Measure a checkpoint's accuracy under `attacks.strong` again: found, what the card says (None where it says nothing), whether they agree.
+
+    The threat model and the images are those of the card's ``attacked_by``; where it has none, L∞ at the eps of its PGD attack and all test
+    images. ``limit`` takes the first few images only, which are compared with a card that was measured on as many. ``write`` puts what was found into the
+    card, as ``strong`` among its metrics, and how in ``attacked_by``.
+
+    Raises:
+        ValueError: as `verify`; a card without an attack, as of a network outside the zoo.
+    """
+    network = models.load(folder)
+    card = network.card
+    if "attack" not in card:
+        raise ValueError(f"the card of {folder} names no attack, and so no eps; `atviz train --zoo` makes networks whose cards do")
+    known = card.get("attacked_by", {})
+    images = _tested(folder, card, dataset, size)
+    n = min(limit or known.get("n", len(images)), len(images))
+    attack = {"norm": known.get("norm", "linf"), "eps": known.get("eps", card["attack"]["eps"]), "seed": known.get("seed", 0)}
+    found = robust_accuracy(network.module, images[:n], attack=partial(attacks.strong, **attack))["robust"]
+    claimed = card["metrics"].get("strong") if n == known.get("n") else None
+    if write:
+        card = card | {"metrics": card["metrics"] | {"strong": found}, "attacked_by": {"attacks": list(attacks.PARTS)} | attack | {"n": n}}
+        disk.write_json(folder / checkpoints.CARD, card)
+    return found, claimed, claimed is None or abs(found - claimed) <= TOLERANCE
+
+
+def _tested(folder: Path, card: dict[str, Any], dataset: str, size: int | None) -> data.Images:
+    """The images that a card was measured on; ValueError where the data set has others."""
+    images = data.load(dataset, "test", size=size, limit=card["data"]["test"])
+    if images.digest != card["data"]["test_digest"]:
+        raise ValueError(f"{folder} was measured on other test images than {dataset}'s; name its data set with --dataset")
+    return images
 
 
 def _measure(model: nn.Module, images: data.Images, attack: dict[str, Any] | None, store: Store | None = None) -> dict[str, float]:

@@ -61,3 +61,25 @@ def unused(as_model):
         raise AssertionError("measured before it was refused")
 
     return as_model(fail)
+
+
+@pytest.fixture
+def size():
+    """size(x_adv, x, norm): ‖x_adv − x‖ of each image, in double."""
+
+    def found(x_adv, x, norm):
+        delta = (x_adv.double() - x.double()).flatten(1)
+        return delta.abs().amax(1) if norm == "linf" else delta.norm(dim=1)
+
+    return found
+
+
+@pytest.fixture
+def fooled():
+    """fooled(model, x, y): which images the model misclassifies."""
+
+    @torch.no_grad()
+    def found(model, x, y):
+        return model(x).argmax(1) != y
+
+    return found

@@ -9,12 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atviz import models
-from atviz.attacks import fgsm, pgd, spatial, warn_if_masked
+from atviz.attacks import apgd, fgsm, pgd, pma, spatial, square, strong, warn_if_masked
+
+pytestmark = pytest.mark.filterwarnings("ignore:robust accuracy of this model may be false")  # some of these networks have two classes
 
 ATTACKS = {
     "fgsm": partial(fgsm, eps=0.05),
     "pgd": partial(pgd, eps=0.05, step_size=0.02, steps=3),
     "restarts": partial(pgd, eps=0.05, step_size=0.02, steps=2, random_start=True, restarts=2, seed=0),
+    "apgd": partial(apgd, eps=0.05, steps=4),
+    "apgd in L2": partial(apgd, eps=1.0, norm="l2", steps=4),
+    "pma": partial(pma, eps=0.05, steps=4),
+    "square": partial(square, eps=0.05, queries=30),
+    "square in L2": partial(square, eps=1.0, norm="l2", queries=30),
+    "strong": partial(strong, eps=0.05, steps=4, targets=2, queries=10),
     "spatial": partial(spatial, steps=2),
     "lbfgs": partial(spatial, steps=2, method="lbfgs"),
 }
@@ -98,7 +106,9 @@ def test_no_gradient_mode_changes_nothing(trained, batch, attack):
         (torch.zeros(2, 1, 4, 4), torch.tensor([[0], [1]]), "y has shape"),
     ],
 )
-@pytest.mark.parametrize("attack", [*ATTACKS.values(), partial(fgsm, eps=0), partial(pgd, eps=0, step_size=0.1, steps=1)])
+@pytest.mark.parametrize(
+    "attack", [*ATTACKS.values(), partial(fgsm, eps=0), partial(pgd, eps=0, step_size=0.1, steps=1), partial(strong, eps=0)]
+)
 def test_images_that_are_not_pixels_are_refused(unused, attack, x, y, sentence):
     with pytest.raises(ValueError, match=sentence):
         attack(unused, x, y)
@@ -176,13 +186,49 @@ def test_a_network_on_another_device_is_refused(trained, batch, attack):
         attack(trained.to("meta"), *batch)
 
 
+OWN = ["apgd", "apgd in L2", "pma", "square", "square in L2", "strong"]  # each image draws random numbers of its own
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_images_beside_an_image_change_nothing(linear, images, name):
+    """In doubles, in which no rounding of a batch decides."""
+    model, x = linear(2, 9, 5, scale=0.1), images(12, 2, 9).double()
+    y = model(x).argmax(1)
+    whole, order = ATTACKS[name](model, x, y), torch.tensor([7, 3, 11, 0])
+    torch.testing.assert_close(ATTACKS[name](model, x[order], y[order]), whole[order])
+    torch.testing.assert_close(torch.cat([ATTACKS[name](model, x[i : i + 1], y[i : i + 1]) for i in range(12)]), whole)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_random_numbers_follow_the_seed(trained, batch, name):
+    first, again, other = (ATTACKS[name](trained, *batch, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    before = torch.get_rng_state()
+    ATTACKS[name](trained, *batch)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_image_is_asked_no_further_once_it_is_misclassified(trained, batch, fooled, name):
+    x, y = batch
+    seen = []
+    hook = trained.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    try:
+        x_adv = ATTACKS[name](trained, x, y, eps={"linf": 0.5, "l2": 10.0}[ATTACKS[name].keywords.get("norm", "linf")])
+    finally:
+        hook.remove()
+    wrong = fooled(trained, x, y)
+    assert wrong.any() and torch.equal(x_adv[wrong], x[wrong])  # nothing is left to do
+    assert fooled(trained, x_adv, y).all() and sum(seen) < 12 * len(x)
+
+
 @every
 def test_a_batch_without_images_stays_one(trained, batch, attack):
     x, y = batch
     assert attack(trained, x[:0], y[:0]).shape == x[:0].shape
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_any_attack_stays_in_its_ball_and_in_the_range_and_changes_nothing_else(linear, data):
     """Images of any size, type and value, networks of any number of classes, radii from nothing to everything."""
@@ -198,7 +244,11 @@ def test_any_attack_stays_in_its_ball_and_in_the_range_and_changes_nothing_else(
     options = {"steps": data.draw(st.integers(0, 3)), "step_size": data.draw(st.sampled_from([0.0, 1e-6, 0.1, 10.0]))}
     options |= {"random_start": data.draw(st.booleans()), "step": data.draw(st.sampled_from(["sign", "gradient"])), "norm": norm}
     before, labels, state = x.clone(), y.clone(), models.fingerprint(model)
-    x_adv = pgd(model, x, y, eps=eps, seed=seed, early_stop=data.draw(st.booleans()), **options)
+    attack = data.draw(st.sampled_from([
+        partial(pgd, early_stop=data.draw(st.booleans()), **options), partial(apgd, steps=3, norm=norm), partial(pma, steps=3, norm=norm),
+        partial(square, queries=20, norm=norm), partial(strong, steps=2, queries=5, norm=norm),
+    ]))  # fmt: skip
+    x_adv = attack(model, x, y, eps=eps, seed=seed)
     assert x_adv.shape == x.shape and x_adv.dtype == dtype
     size = (x_adv - x).flatten(1).double()
     size = size.abs().amax(1) if norm == "linf" else size.norm(dim=1)
