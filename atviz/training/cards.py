@@ -34,7 +34,8 @@ def card_table(networks: Networks) -> pd.DataFrame:
 def _trained(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
     recipe, history = Recipe.of(card["recipe"]), card.get("history", [])
     stopped = f"stopped at step {card['stopped_at']}" if card.get("stopped_at") else f"{len(history)} epochs"
-    remarks = [f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else "", card.get("fitted", "")]
+    collapsed = f"catastrophic overfitting in epoch {card['collapsed_at']}" if card.get("collapsed_at") else ""
+    remarks = [collapsed, f"weights averaged, with decay {recipe.ema:g}" if recipe.ema else "", card.get("fitted", "")]
     seconds = sum(row.get("seconds") or 0 for row in history)
     return {"model": name, "trained on": recipe.title if recipe.adversarial else "clean images", "training": stopped, "seconds": round(seconds),
             "clean (%)": round(100 * card["metrics"]["clean"], 2), "remark": "; ".join(filter(None, remarks)), "sha256": card["sha256"][:12]}  # fmt: skip

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
+TRADES_START = 0.001  # standard deviation of the noise that the attack of Zhang et al. (2019) begins with
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
@@ -130,15 +131,18 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(gradient.contiguous())
 
 
-def start_of(recipe: Recipe, x: Tensor, fabric: Fabric, generator: torch.Generator) -> dict[str, Any]:
-    """The attack's random start as its arguments: each image gets the one that it has in a single process.
-
-    With several processes the starts of the whole batch are drawn in each, and those of its own images ``x`` are taken.
+def start_of(recipe: Recipe, x: Tensor, fabric: Fabric, generator: torch.Generator) -> dict[str, Tensor]:
+    """The attack's random start as its argument; none for a recipe without one. Each image gets the one that it has in a single process:
+    the starts of the whole batch are drawn in each process, and those of its own images ``x`` are taken.
     """
-    if fabric.world_size == 1 or not recipe.random_start:
-        return {"generator": generator}
+    if not recipe.random_start:
+        return {}
     whole = x[:1].expand(recipe.batch_size, *x.shape[1:])
-    return {"random_start": random_delta(whole, recipe.eps, recipe.norm, generator)[fabric.global_rank :: fabric.world_size]}
+    if recipe.attack == "trades":
+        drawn = TRADES_START * torch.randn(whole.shape, generator=generator).to(x)
+    else:
+        drawn = random_delta(whole, recipe.eps * (recipe.noise or 1), recipe.norm, generator)
+    return {"random_start": drawn[fabric.global_rank :: fabric.world_size]}
 
 
 def seed_each(fabric: Fabric, seed: int) -> None:

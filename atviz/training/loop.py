@@ -1,4 +1,4 @@
-"""The training loop: one function for normal, FGSM, PGD and spatial training, on one device or many."""
+"""The training loop: one function for normal and every kind of adversarial training, on one device or many."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .. import __version__, attacks
 from ..data import Images
 from ..models import fast_autocast, memory_format, predict
 from .devices import as_weights, make_fabric, seed_each, start_of, synchronized
+from .objective import attack_of, follow, loss_of
 from .recipes import Recipe
 from .resume import keep, restore
 
@@ -30,30 +30,13 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES, PROBE_STEPS = 256, 10  # the PGD attack at the end of each epoch that shows whether robustness holds
 STOP_SAMPLE, STOP_CHECKS = 1000, 20  # how often an epoch looks whether the accuracy to stop at is reached
+SETTLING = 50  # last batches of an epoch, from which averaged weights take their batch-norm statistics
+# fields that a description names only where they are not at their default: it makes the names of folders, and they came later
+LATER = ("noise", "replays", "beta", "warmup", "ema")
 
 
 class CatastrophicOverfitting(UserWarning):
     """A model resists the attack it is trained with but not one of more steps (Wong et al. 2020)."""
-
-
-def attack_of(recipe: Recipe) -> Callable[..., Tensor] | None:
-    """The attack a recipe trains with, ``(model, x, y, generator=…) -> x_adv``; None for normal training."""
-    if not recipe.adversarial:
-        return None
-    if recipe.attack == "spatial":
-        options: dict[str, Any] = {name: getattr(recipe, name) for name in ("steps", "step_size", "tv_weight", "method")}
-        return lambda model, x, y, generator=None: attacks.spatial(model, x, y, **options)
-    if recipe.attack not in ("fgsm", "pgd"):
-        raise ValueError(f"recipe {recipe.name} has attack {recipe.attack!r}; it must be none, fgsm, pgd or spatial")
-    return partial(
-        attacks.pgd,
-        eps=recipe.eps,
-        step_size=recipe.step_size,
-        steps=recipe.steps,
-        norm=recipe.norm,
-        step=recipe.step,
-        random_start=recipe.random_start,
-    )
 
 
 def fit(
@@ -76,6 +59,10 @@ def fit(
     whole batch, and each image gets the crop and the random start that it has in a single process: the weights differ by rounding
     alone. Only dropout draws otherwise. The attack does not wait for other processes.
 
+    Attacks see the network in eval mode. In Free training the perturbation comes with the gradient of the training step itself, in training
+    mode; it is kept from batch to batch and begins at zero in every epoch. Where a recipe averages weights, ``history`` is of the averaged
+    ones, which the model holds in the end, with batch-norm statistics of their own, from the last batches of each epoch.
+
     Returns:
         ``history``, one row per epoch (training loss and accuracy, clean test accuracy, robust accuracy of the probe, learning rate,
         seconds), over the images of all processes; ``collapsed_at``, the epoch of catastrophic overfitting, or None; ``stopped_at``, the
@@ -87,12 +74,12 @@ def fit(
     fabric = fabric or make_fabric()
     fabric.launch()
     batch, rank, world = recipe.batch_size, fabric.global_rank, fabric.world_size
-    steps = len(train) // batch
+    steps = len(train) // batch * recipe.replays  # in each epoch; with replays there are fewer epochs
     if not steps:
         raise ValueError(f"{len(train)} training images do not fill one batch of {batch}")
     if batch < world:
         raise ValueError(f"batch_size is {batch} for {world} processes; each must get an image")
-    attack = attack_of(recipe)
+    attack_of(recipe)  # refuses an unknown attack
     train = train.to(fabric.device)
     layout = memory_format(model, fabric.device)
     module = model.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
@@ -101,32 +88,43 @@ def fit(
     wrapped, stepping = fabric.setup(module, optimizer)
     done: dict[str, Any] = {"epoch": 0, "history": [], "collapsed_at": None, "stopped_at": None}
     parts, of = {"model": module, "optimizer": optimizer, "schedule": schedule}, {"recipe": describe(recipe), "seed": seed}
+    shown = module  # what is evaluated and kept
+    if recipe.ema:
+        shown = parts["average"] = deepcopy(module)
     if resume is not None:  # after the setup, which gives the weights their number format
         done = restore(resume, parts, of, fabric.device) or done
-    good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    good = {name: tensor.clone() for name, tensor in shown.state_dict().items()}
 
     quiet = rank != 0 or bool(os.environ.get("TQDM_DISABLE"))  # one bar; a notebook's does not heed the variable by itself
-    bar = tqdm(total=recipe.epochs * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=quiet)
-    for epoch in range(done["epoch"], recipe.epochs):
+    bar = tqdm(total=recipe.passes * steps, initial=done["epoch"] * steps, desc=recipe.name, unit="step", disable=quiet)
+    for epoch in range(done["epoch"], recipe.passes):
         if done["stopped_at"] is not None:
             break
         start, seen, hits, total_loss = time.perf_counter(), 0, 0, 0.0
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
         seed_each(fabric, seed * 100_003 + epoch)
         wrapped.train()
-        batches = train.batches(batch, shuffle=True, augment=recipe.augment, generator=generator, share=(rank, world))
-        for step, (x, y) in enumerate(as_weights(module, batches)):
+        shown.train()
+        kept: Tensor | float = 0.0  # Free's perturbation
+        batches = as_weights(module, train.batches(batch, shuffle=True, augment=recipe.augment, generator=generator, share=(rank, world)))
+        for step, (x, y) in enumerate(again for again in batches for _ in range(recipe.replays)):
             if step == steps:  # the last, incomplete batch
                 break
             if layout is torch.contiguous_format:
                 x = x.contiguous()  # streamed images are channels last
+            taken = epoch * steps + step
+            now, clean = recipe.at(taken / (recipe.passes * steps)), x
+            attack = attack_of(now)
             if attack and not (recipe.mix and step % 2 == 0):
                 with fabric.autocast():
-                    x = attack(module, x, y, **start_of(recipe, x, fabric, generator))
+                    x = attack(module, x, y, **start_of(now, x, fabric, generator))
+            elif recipe.attack == "free":
+                x = (x + kept).clamp(0, 1).requires_grad_()
             with fabric.autocast(), synchronized(module, fabric):
+                natural = wrapped(clean) if recipe.attack == "trades" else None
                 logits = wrapped(x)
             # Fabric averages the gradients of the processes, and their shares of a batch need not be equal
-            loss = F.cross_entropy(_exact(logits), y) * (len(y) * world / batch)
+            loss = loss_of(recipe, logits, y, natural) * (len(y) * world / batch)
             # asked of all processes together, so that none waits for one that has stopped
             whole = float(fabric.all_reduce(loss.detach().clone()))  # type: ignore[arg-type]
             if not math.isfinite(whole):
@@ -137,14 +135,22 @@ def fit(
                     f"{schedule.get_last_lr()[0]:.3g}; the model holds the weights of epoch {epoch}; a lower lr than {recipe.lr} may help"
                 )
             fabric.backward(loss)
+            if recipe.attack == "free":  # by the gradient of this very step
+                assert x.grad is not None
+                kept = (kept + now.step_size * x.grad.sign()).clamp(-now.eps, now.eps)
             stepping.step()
             stepping.zero_grad()
             schedule.step()
+            if recipe.ema:
+                follow(shown, module, recipe.ema, taken)
+                if step >= steps - SETTLING:
+                    with torch.no_grad(), fabric.autocast(), synchronized(shown, fabric):
+                        shown(x)
             seen, hits, total_loss = seen + batch, hits + int((logits.argmax(1) == y).sum()), total_loss + whole * batch
             bar.update()
             due = (step + 1) % max(1, steps // STOP_CHECKS) == 0
-            if recipe.stop_at is not None and due and _reaches(module, test, recipe.stop_at, fabric):
-                done["stopped_at"] = epoch * steps + step + 1
+            if recipe.stop_at is not None and due and _reaches(shown, test, recipe.stop_at, fabric):
+                done["stopped_at"] = taken + 1
                 break
         row: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -152,18 +158,21 @@ def fit(
             "train_accuracy": _sum(hits, fabric) / seen,
             "lr": schedule.get_last_lr()[0],
         }
-        row |= {"clean": _accuracy(module, test, fabric), "robust": _probe(module, recipe, test, fabric) if attack else None}
+        row |= {"clean": _accuracy(shown, test, fabric), "robust": _probe(shown, recipe, test, fabric) if recipe.adversarial else None}
         done["history"].append(row | {"seconds": time.perf_counter() - start})
         done["epoch"] = epoch + 1
-        if attack and done["collapsed_at"] is None and _collapsed(done["history"]):
+        at_eps = done["history"][math.ceil(recipe.warmup * recipe.passes) :]  # in a warm-up the probe is stronger than the training
+        if recipe.adversarial and done["collapsed_at"] is None and at_eps and _collapsed(at_eps):
             done["collapsed_at"] = epoch + 1
             if fabric.is_global_zero:
                 warnings.warn(_collapse_message(recipe, row), CatastrophicOverfitting, stacklevel=2)
         bar.set_postfix(clean=f"{row['clean']:.3f}", robust="–" if row["robust"] is None else f"{row['robust']:.3f}")
-        good = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        good = {name: tensor.clone() for name, tensor in shown.state_dict().items()}
         if resume is not None and fabric.is_global_zero:
             keep(resume, {name: part.state_dict() for name, part in parts.items()}, done, of)
     bar.close()
+    if recipe.ema:
+        module.load_state_dict(shown.state_dict())
     if recipe.stop_at is not None and done["stopped_at"] is None and fabric.is_global_zero:
         warnings.warn(f"{recipe.name} never reached a clean accuracy of {recipe.stop_at:.4f} in {recipe.epochs} epochs", stacklevel=2)
     return {key: done[key] for key in ("history", "collapsed_at", "stopped_at")}
@@ -171,15 +180,10 @@ def fit(
 
 def _schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     if recipe.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * steps + 1, cycle_momentum=False)
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.passes * steps + 1, cycle_momentum=False)
     if recipe.schedule == "step":
-        return torch.optim.lr_scheduler.MultiStepLR(optimizer, [epoch * steps for epoch in recipe.milestones])
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, [epoch * steps // recipe.replays for epoch in recipe.milestones])
     raise ValueError(f"recipe {recipe.name} has schedule {recipe.schedule!r}; it must be one-cycle or step")
-
-
-def _exact(logits: Tensor) -> Tensor:
-    """Logits of which a loss can be computed: in fp32, or fp64 if they are."""
-    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _sum(hits: int, fabric: Fabric) -> int:
@@ -236,6 +240,8 @@ def versions() -> dict[str, str]:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON; what only the spatial attack has is left out of the others."""
+    """A recipe as JSON, without what only other recipes have: the spatial attack's fields, and those of `LATER` at their default."""
     found = asdict(recipe) | {"milestones": list(recipe.milestones)}
-    return found if recipe.attack == "spatial" else {name: value for name, value in found.items() if name not in ("tv_weight", "method")}
+    idle = [field.name for field in fields(recipe) if field.name in LATER and found[field.name] == field.default]
+    idle += () if recipe.attack == "spatial" else ("tv_weight", "method")
+    return {name: value for name, value in found.items() if name not in idle}

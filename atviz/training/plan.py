@@ -183,7 +183,8 @@ class Plan:
         """The recipe of a network at this plan's scale, for ``count`` training images of a side.
 
         The preset ``code`` keeps its own epochs, batch size and attack steps, and ``itazuri`` at full scale its epochs, unless the plan
-        states epochs or train_steps. For other epochs the learning rate falls after the same shares of them.
+        states epochs or train_steps. For other epochs the learning rate falls after the same shares of them; for other steps see
+        `recipes.in_steps`.
         """
         recipe = recipes.get(self.recipes.get(name, name), preset=self.preset, image_size=side)
         if self.initial and self.preset == "paper":
@@ -195,6 +196,6 @@ class Plan:
             recipe = replace(recipe, batch_size=64)  # small sets need small batches
         if self.kind == "shapetex-texture":
             recipe = replace(recipe, lr=0.05)  # at 0.1 one of three seeds never left chance
-        if recipe.attack in ("pgd", "spatial"):
-            recipe = replace(recipe, steps=self.train_steps or (recipe.steps if self.preset == "code" else self.scale.train_steps))
+        if recipe.attack in recipes.MULTI_STEP:
+            recipe = recipes.in_steps(recipe, self.train_steps or (recipe.steps if self.preset == "code" else self.scale.train_steps))
         return replace(recipe, batch_size=min(recipe.batch_size, count))

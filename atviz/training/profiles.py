@@ -17,7 +17,7 @@ class Profile:
     train_limit: int | None  # images; None: all
     test_limit: int | None
     epochs: int
-    train_steps: int  # of the attack in training, PGD or spatial
+    train_steps: int  # of the attack in training: PGD, TRADES or spatial
     eval_steps: int  # PGD steps in measuring robustness
     saliency_images: int  # images behind each saliency number
     smooth_copies: int  # noisy copies of SmoothGrad

@@ -30,6 +30,17 @@ def test_one_row_per_network_says_how_it_was_trained(networks):
     assert rows["sha256"].tolist() == [f"{name:x<12}"[:12] for name in networks]
 
 
+def test_the_table_names_the_threat_models_of_later_papers_and_averaged_weights():
+    names = ["normal", "fgsm-rs-8", "n-fgsm-8-ema", "free-8", "trades-8"]
+    given = [network(name) for name in names] + [network("trades-4", recipe=describe(recipes.get("trades-4", steps=5)))]
+    rows = card_table(Networks.of(given, baseline="normal", subject="free-8")).set_index("model")
+    assert rows["trained on"].tolist()[1:] == [
+        "FGSM ε=8/255, random start", "N-FGSM ε=8/255", "Free ε=8/255, 8 replays", "TRADES ε=8/255, β=6, 10 steps", "TRADES ε=4/255, β=6, 5 steps",
+    ]  # fmt: skip
+    assert rows["remark"].tolist() == ["", "", "weights averaged, with decay 0.995", "", "", ""]
+    assert all(trained_as(n.card) == "adversarially" for n in given[1:])
+
+
 def test_of_a_network_from_outside_the_table_says_what_is_known(networks):
     card = {"outside": True, "library": "timm 1", "architecture": "vit", "weights": "pretrained", "parameters": 5_717_416, "trained": "", "size": 224,
             "license": "apache-2.0", "sha256": "f" * 64, "fitted": "judged on 2 of its 1000 classes"}  # fmt: skip

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,8 @@ from atviz import data, training
 from atviz.training import loop, recipes
 
 ASKED = {"normal": {}, "fgsm-0.1": {"mix": True, "augment": "flip", "schedule": "step", "milestones": (1,)},
-         "pgd-inf-0.1": {"steps": 3, "random_start": True}, "pgd-l2-2": {"steps": 2, "random_start": True, "augment": None}}
+         "pgd-inf-0.1": {"steps": 3, "random_start": True}, "pgd-l2-2": {"steps": 2, "random_start": True, "augment": None},
+         "n-fgsm-0.1-ema": {"warmup": 0.7}, "free-0.1": {"replays": 2, "epochs": 4}, "trades-0.1": {"steps": 2}}
 SETS = data.load("fashion", "train", limit=100, size=12), data.load("fashion", "test", limit=51, size=12)
 
 
@@ -39,7 +41,8 @@ def small():
 
 def fit(name, fabric, **given):
     # 33 images are 17 and 16: the shares of a batch are not equal
-    return training.fit(model := small(), recipes.get(name, epochs=2, batch_size=33, **ASKED[name]), *SETS, fabric=fabric, **given), model
+    recipe = recipes.get(name, **{"epochs": 2, "batch_size": 33} | ASKED[name])
+    return training.fit(model := small(), recipe, *SETS, fabric=fabric, **given), model
 
 
 def measure(processes, folder):
@@ -128,7 +131,9 @@ def found(tmp_path_factory):
     return [torch.load(folder / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
 
 
-NAMES = ["normal", "fgsm-0.1", "pgd-inf-0.1", "pgd-l2-2"]
+NAMES = ["normal", "fgsm-0.1", "pgd-inf-0.1", "pgd-l2-2", "n-fgsm-0.1-ema", "free-0.1", "trades-0.1"]
+# forward passes in training mode: with replays 2 of 2 for each batch, for TRADES also of clean images, and of averaged weights for their statistics
+PASSES = {"free-0.1": 12, "trades-0.1": 12, "n-fgsm-0.1-ema": 12}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,7 +149,7 @@ def test_two_processes_give_the_weights_and_statistics_of_one(found, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_see_the_images_of_one_step_by_step(found, name):
     single, first, second = (part[name]["seen"] for part in found)
-    assert len(single) == len(first) == len(second) == 6
+    assert len(single) == len(first) == len(second) == PASSES.get(name, 6)
     for whole, one, two in zip(single, first, second, strict=True):
         assert (len(whole), len(one), len(two)) == (33, 17, 16)
         if name == "normal":  # exactly: pixels, crops and mirroring
@@ -294,11 +299,26 @@ def test_each_image_has_the_random_start_of_a_single_process(norm):
     for rank in (0, 1):
         found = devices.start_of(recipe, x[rank::2], of_two(rank=rank), draw())["random_start"]
         assert torch.equal(found, whole[rank::2])
-    generator = draw()
-    assert devices.start_of(recipe, x, SimpleNamespace(world_size=1), generator) == {"generator": generator}
+    alone = SimpleNamespace(world_size=1, global_rank=0)
+    assert torch.equal(devices.start_of(recipe, x, alone, draw())["random_start"], whole)
+    assert devices.start_of(recipes.get("spatial"), x, alone, draw()) == {}
     model, y, given = nn.Flatten(), torch.arange(5), dict(eps=0.3, step_size=0.1, steps=2, norm=norm)
     expected = attacks.pgd(model, x, y, **given, random_start=True, generator=draw())
     assert torch.equal(attacks.pgd(model, x, y, **given, random_start=whole), expected)
+
+
+def test_the_start_is_uniform_noise_of_twice_eps_for_n_fgsm_and_small_normal_noise_for_trades():
+    x = torch.full((50, 1, 8, 8), 0.5)
+    for name, spread, most in (("n-fgsm-0.1", 0.2 / 3**0.5, 0.2), ("fgsm-rs-0.1", 0.1 / 3**0.5, 0.1), ("trades-0.1", 0.001, 0.006)):
+        recipe, draw = recipes.get(name, batch_size=50), lambda: torch.Generator().manual_seed(4)
+        whole = devices.start_of(recipe, x, SimpleNamespace(world_size=1, global_rank=0), draw())["random_start"]
+        assert whole.std().item() == pytest.approx(spread, rel=0.03) and 0.8 * min(most, 4 * spread) < whole.abs().max() <= most
+        for rank in (0, 1):
+            assert torch.equal(devices.start_of(recipe, x[rank::2], of_two(rank=rank), draw())["random_start"], whole[rank::2])
+    # also where the radius is still zero the numbers are drawn, in one process as in many
+    generator = torch.Generator().manual_seed(4)
+    assert not devices.start_of(replace(recipe, attack="pgd", eps=0.0), x, of_two(), generator)["random_start"].any()
+    assert not torch.equal(generator.get_state(), torch.Generator().manual_seed(4).get_state())
 
 
 def test_processes_draw_dropout_of_their_own():

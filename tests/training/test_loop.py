@@ -1,10 +1,12 @@
 """The training loop: it learns, resumes exactly, stops where it should, and says what went wrong."""
 
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from atviz import attacks, data, models, training
 from atviz.training import loop, recipes
@@ -76,6 +78,18 @@ def test_a_recipe_as_json_names_what_its_attack_has():
     assert described["spatial"]["tv_weight"] == 0.05
 
 
+def test_descriptions_of_shipped_networks_do_not_change_when_recipes_get_fields():
+    for name, steps in (("normal", 0), ("pgd-inf-0.1", 20), ("fgsm-0.05", 1), ("spatial", 10)):
+        card = models.load(name, dataset="fashion").card["recipe"]
+        plain = recipes.get(name, epochs=8, batch_size=64, augment="flip", steps=steps)
+        assert list(training.describe(plain).items()) == list(card.items())
+        assert training.Recipe.of(card) == replace(plain, milestones=[])
+    later = training.describe(recipes.get("n-fgsm-8-ema", warmup=0.5))
+    assert {key: later[key] for key in later.keys() - card.keys()} == {"noise": 2.0, "warmup": 0.5, "ema": 0.995}
+    free, trades = (training.describe(recipes.get(name)) for name in ("free-8", "trades-8"))
+    assert (free["replays"], trades["beta"]) == (8, 6.0) and "beta" not in free and "replays" not in trades
+
+
 def test_same_seed_same_weights_and_another_seed_others(images, build):
     weights = []
     for seed in (0, 0, 1):
@@ -90,9 +104,18 @@ class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(images, build, tmp_path, monkeypatch):
+RESUMED = {
+    "normal": NORMAL,
+    "warm-up and average": recipes.get("n-fgsm-0.1-ema", epochs=3, batch_size=100, augment="flip", warmup=0.9),
+    "free": recipes.get("free-0.1", epochs=6, replays=2, batch_size=100, augment="flip"),
+    "trades": recipes.get("trades-0.1", epochs=3, batch_size=100, augment="flip", steps=1),
+}
+
+
+@pytest.mark.parametrize("recipe", RESUMED.values(), ids=RESUMED.keys())
+def test_an_interrupted_run_ends_with_the_same_weights(images, build, tmp_path, monkeypatch, recipe):
     whole = build()
-    expected = training.fit(whole, NORMAL, *images)
+    expected = training.fit(whole, recipe, *images)
 
     cut, kept, keep = build(), tmp_path / "run.training", loop.keep
 
@@ -103,11 +126,11 @@ def test_an_interrupted_run_ends_with_the_same_weights(images, build, tmp_path, 
 
     monkeypatch.setattr(loop, "keep", keep_then_stop)
     with pytest.raises(Interrupted):
-        training.fit(cut, NORMAL, *images, resume=kept)
+        training.fit(cut, recipe, *images, resume=kept)
     monkeypatch.setattr(loop, "keep", keep)
 
     resumed = build(seed=9)  # other weights, which the kept ones replace
-    found = training.fit(resumed, NORMAL, *images, resume=kept)
+    found = training.fit(resumed, recipe, *images, resume=kept)
     assert same(state(whole), state(resumed))
     assert [row["loss"] for row in found["history"]] == [row["loss"] for row in expected["history"]]
 
@@ -164,9 +187,152 @@ def test_step_schedule_divides_the_rate_after_each_milestone(images, build):
     assert rates == pytest.approx([0.005, 0.0005, 0.0005])
 
 
+# --- the recipes of later papers
+
+
+@pytest.fixture
+def exact():
+    return training.make_fabric(accelerator="cpu", precision="64-true")
+
+
+def by_hand(recipe, train, model, *, epochs, steps):
+    """Batches as `fit` draws them with seed 0, with optimizer and schedule: (epoch, step, x, y, update)."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=epochs * steps + 1, cycle_momentum=False)
+
+    def update(loss):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+    model.train()
+    for epoch in range(epochs):
+        batches = train.batches(recipe.batch_size, shuffle=True, generator=torch.Generator().manual_seed(epoch))
+        for step, (x, y) in enumerate(batches):
+            yield epoch, step, x.double(), y, update
+
+
+def test_free_training_is_shafahi_et_als(images, build, exact):
+    # δ is kept; for each batch m times: g = ∇ℓ(x + δ, y, θ); θ by its part for θ; δ ← clip(δ + ε · sign(its part for x), −ε, ε)
+    recipe = recipes.get("free-0.1", epochs=6, replays=3, batch_size=100, augment=None)
+    model = build().double()
+    expected = deepcopy(model)
+    for _, step, x, y, update in by_hand(recipe, images[0], expected, epochs=2, steps=18):
+        delta = delta if step else torch.zeros_like(x)  # noqa: F821  in every epoch from zero, so that a training can go on
+        for _ in range(3):
+            x_adv = (x + delta).clamp(0, 1).requires_grad_()
+            update(F.cross_entropy(expected(x_adv), y))
+            delta = (delta + 0.1 * x_adv.grad.sign()).clamp(-0.1, 0.1)
+    history = training.fit(model, recipe, *images, fabric=exact)["history"]
+    assert len(history) == recipe.passes == 2
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, expected.state_dict()[name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+def test_trades_training_takes_the_gradient_of_both_answers(images, build, exact):
+    recipe = recipes.get("trades-0.1", epochs=1, batch_size=100, augment=None, steps=2)
+    model, seen = build().double(), []
+    expected = deepcopy(model)
+    with torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: seen.append(given[0].detach().clone()) if module is model and module.training else None
+    ):
+        training.fit(model, recipe, *images, fabric=exact)
+    assert len(seen) == 12  # clean and attacked images in turn
+    for _, step, x, y, update in by_hand(recipe, images[0], expected, epochs=1, steps=6):
+        clean, attacked = seen[2 * step : 2 * step + 2]
+        assert torch.equal(clean, x) and 0.01 < (attacked - x).abs().max() <= 0.1 * (1 + 1e-9)
+        logits, others = expected(x), expected(attacked)
+        divergence = F.kl_div(F.log_softmax(others, 1), F.softmax(logits, 1), reduction="batchmean")
+        update(F.cross_entropy(logits, y) + 6 * divergence)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, expected.state_dict()[name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+def test_in_a_warm_up_the_radius_grows_from_nothing_and_then_stays(images, build, monkeypatch):
+    seen, attack_of = [], loop.attack_of
+    monkeypatch.setattr(loop, "attack_of", lambda recipe: seen.append((recipe.eps, recipe.step_size)) or attack_of(recipe))
+    recipe = recipes.get("fgsm-rs-0.1", epochs=2, batch_size=100, warmup=0.5)
+    training.fit(build(), recipe, *images)
+    seen = seen[1:]  # the first looks whether there is such an attack
+    assert [eps for eps, _ in seen] == pytest.approx([0.1 * min(1, i / 6) for i in range(12)])
+    assert all(step_size == pytest.approx(1.25 * eps) for eps, step_size in seen)
+    weights = []
+    for share in (0.0, 0.5):
+        training.fit(model := build(), replace(recipe, warmup=share), *images)
+        weights.append(state(model))
+    assert not same(*weights)
+
+
+def test_in_a_warm_up_no_overfitting_is_seen(images, build, monkeypatch):
+    judged = []
+    monkeypatch.setattr(loop, "_collapsed", lambda history: judged.append([row["epoch"] for row in history]))
+    training.fit(build(), recipes.get("fgsm-0.1", epochs=4, batch_size=200, warmup=0.3), *images)
+    assert judged == [[3], [3, 4]]  # the warm-up ends in the second epoch
+
+
+def test_averaged_weights_are_kept_and_evaluated(images, build, monkeypatch):
+    passed, follow = [], loop.follow
+    monkeypatch.setattr(loop, "follow", lambda average, model, *how: passed.append(state(model)) or follow(average, model, *how))
+    recipe = recipes.get("normal-ema", epochs=3, batch_size=20, augment=None, ema=0.9)
+    start, model = build(), build()
+    history = training.fit(model, recipe, *images)["history"]
+    assert len(passed) == 90
+    expected = {name: weight.clone() for name, weight in start.named_parameters()}
+    for taken, weights in enumerate(passed):
+        decay = min(0.9, (1 + taken) / (10 + taken))
+        expected = {name: decay * weight + (1 - decay) * weights[name] for name, weight in expected.items()}
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+    hits = models.predict(model, images[1].batches(200))[:, 0] == images[1].y
+    assert history[-1]["clean"] == pytest.approx(hits.float().mean().item())
+
+
+def test_averaged_weights_have_batch_norm_statistics_of_their_own(monkeypatch):
+    train, test = (data.load("fashion", split, limit=limit, size=16) for split, limit in (("train", 600), ("test", 200)))
+    torch.manual_seed(0)
+    model, last, follow = models.build("small-w4", num_classes=10, in_channels=1, image_size=16), {}, loop.follow
+    monkeypatch.setattr(loop, "follow", lambda average, model, *how: last.update(state(model)) or follow(average, model, *how))
+    # at a large constant rate the weights are far from their average, and their statistics from its own
+    recipe = recipes.get("normal-ema", epochs=8, batch_size=10, augment=None, lr=0.2, schedule="step", milestones=())
+    training.fit(model, recipe, train, test)
+    right = deepcopy(model)
+    for layer in right.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over all batches
+    right.train()
+    with torch.no_grad():
+        for x, _ in train.batches(50):
+            right(x)
+    expected = state(right)
+    means = [name for name in expected if name.endswith("running_mean")]
+    scale = {name: expected[name.replace("mean", "var")].sqrt() for name in means}
+    off = lambda found: sum(float(((found[name] - expected[name]) / scale[name]).square().mean().sqrt()) for name in means)
+    assert off(state(model)) < 0.5 * off(last)
+    agree = models.predict(model, test.batches(200)) == models.predict(right.eval(), test.batches(200))
+    assert agree.float().mean() > 0.93
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_average(images, build, monkeypatch):
+    recipe = replace(recipes.get("normal-ema", epochs=3, batch_size=20, augment="flip"), lr=0.1)
+    good, loss_of, steps = [], loop.loss_of, []
+
+    def broken(*given):
+        steps.append(1)
+        return loss_of(*given) * (float("nan") if len(steps) == 40 else 1)  # in the second epoch
+
+    monkeypatch.setattr(loop, "loss_of", broken)
+    accuracy = loop._accuracy
+    monkeypatch.setattr(loop, "_accuracy", lambda module, *given, **how: good.append(state(module)) or accuracy(module, *given, **how))
+    with pytest.raises(FloatingPointError, match="became nan in epoch 2, step 10"):
+        training.fit(model := build(), recipe, *images)
+    assert len(good) == 1 and same(state(model), good[0])
+
+
 def test_mixed_batches_alternate_clean_and_adversarial(images, build, monkeypatch):
     attacked = []
-    monkeypatch.setattr(loop, "attack_of", lambda recipe: lambda model, x, y, generator=None: attacked.append(len(x)) or x)
+    monkeypatch.setattr(loop, "attack_of", lambda recipe: lambda model, x, y: attacked.append(len(x)) or x)
     training.fit(build(), recipes.get("fgsm-0.1", epochs=1, batch_size=50, mix=True), *images)
     assert len(attacked) == 6  # of 12 batches
 
@@ -176,7 +342,7 @@ def test_mixed_batches_alternate_clean_and_adversarial(images, build, monkeypatc
     [
         ({"batch_size": 1000}, "do not fill one batch of 1000"),
         ({"schedule": "cosine"}, "one-cycle or step"),
-        ({"attack": "cw"}, "none, fgsm, pgd or spatial"),
+        ({"attack": "cw"}, "none, fgsm, pgd, spatial, free or trades"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(images, build, changes, message):

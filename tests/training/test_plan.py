@@ -120,6 +120,22 @@ def test_the_profile_sets_epochs_and_steps_of_the_papers_recipes():
     assert recipe(plan, "spatial").step_size == 0.1
 
 
+def test_train_steps_shorten_multi_step_attacks_alone():
+    names = ("normal", "pgd-inf-8", "trades-8", "fgsm-rs-8", "n-fgsm-8", "free-8")
+    quick, brief = Plan("cifar10", models=names), Plan("cifar10", models=names, train_steps=1)
+    assert [recipe(quick, name).steps for name in names] == [0, 5, 5, 1, 1, 1]
+    for name in names:
+        same, short = recipe(quick, name, side=32), recipe(brief, name, side=32)
+        if name in ("pgd-inf-8", "trades-8"):
+            assert (short.steps, short.step_size) == (1, short.eps)  # a single step reaches the edge of the ball
+        else:
+            assert short == same
+    assert recipe(quick, "trades-8").step_size == pytest.approx(8 / 255 * 7 / 31)
+    assert (recipe(quick, "free-8").epochs, recipe(quick, "free-8").passes) == (8, 1)
+    code = Plan(models=names, preset="code")
+    assert [(recipe(code, name).steps, recipe(code, name).mix) for name in names[1:4]] == [(20, True), (10, False), (1, True)]
+
+
 def test_a_batch_is_never_larger_than_the_training_set():
     assert (recipe(Plan(), count=40).batch_size, recipe(Plan()).batch_size, recipe(Plan("cifar10")).batch_size) == (40, 64, 128)
 

@@ -1,5 +1,7 @@
 """Recipes: each name states its threat model, and each preset is what its paper or its code says."""
 
+from dataclasses import replace
+
 import pytest
 
 from atviz.training import recipes
@@ -39,6 +41,77 @@ def test_name_states_the_threat_model(name, attack, norm, eps, step_size, steps)
     # sign steps for L2 too, no random start and adversarial batches only: the defaults that the spec marks
     assert (recipe.step, recipe.random_start, recipe.mix) == ("sign", False, False)
     assert recipe.adversarial == (attack != "none")
+
+
+# the papers' numbers: Wong et al. 2020 (α = 1.25 ε), de Jorge et al. 2022 (k = 2, α = ε), Shafahi et al. 2019 (m = 8, steps of ε),
+# Zhang et al. 2019 (ε = 0.031, 10 steps of 0.007, β = 1/λ = 6)
+FAST = [
+    ("fgsm-rs-8", "fgsm", 8 / 255, 10 / 255, 1, {"random_start": True}),
+    ("n-fgsm-8", "fgsm", 8 / 255, 8 / 255, 1, {"random_start": True, "noise": 2}),
+    ("free-8", "free", 8 / 255, 8 / 255, 1, {"replays": 8}),
+    ("trades-0.031", "trades", 0.031, 0.007, 10, {"random_start": True, "beta": 6}),
+    ("n-fgsm-0.1-ema", "fgsm", 0.1, 0.1, 1, {"random_start": True, "noise": 2, "ema": 0.995}),
+    ("normal-ema", "none", 0, 0, 0, {"ema": 0.995}),
+]
+LATER = {"random_start": False, "noise": 0, "replays": 1, "beta": 0, "warmup": 0, "ema": 0}
+
+
+@pytest.mark.parametrize(("name", "attack", "eps", "step_size", "steps", "others"), FAST)
+def test_recipes_of_later_papers_have_their_numbers(name, attack, eps, step_size, steps, others):
+    recipe = recipes.get(name)
+    assert (recipe.name, recipe.attack, recipe.norm, recipe.step, recipe.steps) == (name, attack, "linf", "sign", steps)
+    assert (recipe.eps, recipe.step_size) == (pytest.approx(eps, rel=1e-12), pytest.approx(step_size, rel=1e-12))
+    assert {field: getattr(recipe, field) for field in LATER} == LATER | others
+    code = recipes.get(name, preset="code")
+    assert code.mix == (attack == "fgsm") and code.epochs == (11 if name == "normal-ema" else 21)
+
+
+def test_averaging_changes_nothing_else():
+    for name in ("pgd-inf-1", "pgd-l2-8", "spatial"):
+        for preset in recipes.PRESETS:
+            plain, averaged = (recipes.get(n, preset=preset, image_size=32) for n in (name, f"{name}-ema"))
+            assert averaged == replace(plain, name=f"{name}-ema", ema=0.995)
+    with pytest.raises(ValueError, match="unknown recipe 'underfit-ema'"):
+        recipes.get("underfit-ema")
+
+
+@pytest.mark.parametrize(("epochs", "replays", "passes"), [(30, 1, 30), (8, 8, 1), (30, 8, 4), (3, 8, 1), (16, 4, 4)])
+def test_replays_divide_the_epochs(epochs, replays, passes):
+    assert recipes.get("free-8", epochs=epochs, replays=replays).passes == passes
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "step_size"),
+    [
+        ("pgd-inf-8", 20, 4 / 255),
+        ("pgd-inf-8", 5, 4 / 255),
+        ("pgd-inf-8", 2, 4 / 255),
+        ("pgd-inf-8", 1, 8 / 255),  # as FGSM
+        ("pgd-inf-1", 5, 1 / 255),
+        ("trades-0.031", 5, 0.007),
+        ("trades-0.031", 2, 0.0155),
+        ("pgd-l2-8", 1, 4 / 255),  # a sign step's length is not its size
+        ("spatial", 1, 0.1),
+    ],
+)
+def test_few_steps_still_reach_the_edge_of_the_ball(name, steps, step_size):
+    brief = recipes.in_steps(recipes.get(name), steps)
+    assert (brief.steps, brief.step_size) == (steps, pytest.approx(step_size, rel=1e-12))
+    assert replace(brief, steps=20, step_size=1) == replace(recipes.get(name), steps=20, step_size=1)
+
+
+def test_a_warm_up_grows_the_radius_and_the_step_from_nothing():
+    recipe = recipes.get("pgd-inf-0.1", warmup=0.25)
+    found = [(now.eps, now.step_size) for now in map(recipe.at, (0, 0.125, 0.25, 1))]
+    assert found == [(0, 0), (0.05, 0.025), (0.1, 0.05), (0.1, 0.05)]
+    assert recipe.at(0.3) is recipe and recipes.get("pgd-inf-0.1").at(0) == recipes.get("pgd-inf-0.1")
+    assert replace(recipe.at(0.1), eps=0.1, step_size=0.05) == recipe
+
+
+@pytest.mark.parametrize("changes", [{"replays": 0}, {"ema": 1.0}, {"ema": -0.1}, {"warmup": 1.5}])
+def test_a_field_out_of_its_range_is_refused(changes):
+    with pytest.raises(ValueError, match=r"they must be at least 1, in \[0, 1\) and in \[0, 1\]"):
+        recipes.get("pgd-inf-8", **changes)
 
 
 def test_spatial_weighs_the_variation_as_the_paper_does():
@@ -112,6 +185,10 @@ def test_paper_models_are_the_eleven_of_the_table():
         ("pgd-inf-8", "PGD L∞ ε=8/255, 20 steps"),
         ("pgd-l2-1.2", "PGD L2 ε=1.2, 20 steps"),
         ("spatial", "spatial, 10 steps"),
+        ("fgsm-rs-8", "FGSM ε=8/255, random start"),
+        ("n-fgsm-0.1", "N-FGSM ε=0.1"),
+        ("free-8", "Free ε=8/255, 8 replays"),
+        ("trades-8", "TRADES ε=8/255, β=6, 10 steps"),
     ],
 )
 def test_title_says_the_threat_model(name, title):
@@ -139,6 +216,9 @@ def test_changes_replace_fields_and_nothing_else():
         ("pgd-inf--8", "pgd-inf-8"),
         ("Spatial", "did you mean 'spatial'"),
         ("resnet18", "known are"),
+        ("nfgsm-8", "n-fgsm-8"),
+        ("trade-8", "did you mean 'trades-8'"),
+        ("free-0", "free-8"),
         ("", "known are"),
     ],
 )
@@ -148,7 +228,7 @@ def test_unknown_name_is_refused_with_the_nearest(name, hint):
     assert repr(name) in str(error.value) and hint in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["pgd-inf-256", "pgd-inf-8.0", "fgsm-1.5"])
+@pytest.mark.parametrize("name", ["pgd-inf-256", "pgd-inf-8.0", "fgsm-1.5", "n-fgsm-300"])
 def test_eps_beyond_the_range_of_a_pixel_is_refused(name):
     with pytest.raises(ValueError, match="larger than the range of a pixel"):
         recipes.get(name)
@@ -181,7 +261,22 @@ def test_fine_tuning_follows_the_authors_code(name, epochs, total, falls):
 
 
 def test_recipes_are_listed_by_kind_the_strongest_first():
-    names = ["spatial", "fgsm-4", "pgd-l2-0.5", "pgd-inf-1", "underfit", "pgd-inf-8", "pgd-l2-1.5", "normal", "fgsm-8"]
+    names = [
+        "fgsm-rs-8",
+        "free-8",
+        "spatial",
+        "n-fgsm-8-ema",
+        "fgsm-4",
+        "trades-8",
+        "n-fgsm-8",
+        "pgd-l2-0.5",
+        "pgd-inf-1",
+        "underfit",
+        "pgd-inf-8",
+        "pgd-l2-1.5",
+        "normal",
+        "fgsm-8",
+    ]
     assert recipes.in_order(names) == [
         "normal",
         "underfit",
@@ -189,6 +284,11 @@ def test_recipes_are_listed_by_kind_the_strongest_first():
         "pgd-inf-1",
         "pgd-l2-1.5",
         "pgd-l2-0.5",
+        "trades-8",
+        "free-8",
+        "n-fgsm-8",
+        "n-fgsm-8-ema",
+        "fgsm-rs-8",
         "fgsm-8",
         "fgsm-4",
         "spatial",

@@ -118,6 +118,19 @@ def test_a_spatial_network_is_trained_and_described():
     assert "spatial, 1 steps" in card_table(networks)["trained on"].tolist()
 
 
+@pytest.mark.parametrize("name", ["fgsm-rs-0.1", "n-fgsm-0.1-ema", "free-0.1", "trades-0.1"])
+def test_a_recipe_of_a_later_paper_is_trained_kept_and_read(name):
+    plan = Plan(**SMALL, models=("normal", name))
+    trainer = Trainer(plan)
+    network = trainer.networks[name]
+    card = checkpoints.read_card(trainer.folder(name))
+    assert card["recipe"] == json.loads(json.dumps(loop.describe(trainer.recipe(name)))) and network.role == "subject"
+    assert f"-{name}-s0-" in trainer.folder(name).name
+    brief = Trainer(Plan(**SMALL | {"train_steps": 3}, models=("normal", name)))
+    assert (brief.folder(name) == trainer.folder(name)) == (name != "trades-0.1")
+    assert models.load(trainer.folder(name)).name == name
+
+
 def test_a_card_tells_how_to_make_the_network_again(trainer):
     folder = trainer.folder("pgd-inf-0.1")
     card = checkpoints.read_card(folder)
