@@ -69,11 +69,15 @@ def sentence(cards: Sequence[dict[str, Any]]) -> str:
         return f"{perhaps} at shape and less at texture than a normally trained network: {said}{but}{others}."
     if disagree > len(found) / 2:
         return f"Not more at shape than a normally trained network: {disagree} of the {len(found)} findings beside the pictures disagree with the papers."
-    return (
-        f"This run gives no clear answer: of the {len(found)} findings beside the pictures, {agree} {'says' if agree == 1 else 'say'} more at shape "
-        f"than a normally trained network, {disagree} {'says' if disagree == 1 else 'say'} the opposite, and {len(found) - agree - disagree} "
-        f"{'is' if len(found) - agree - disagree == 1 else 'are'} inconclusive."
+    left = len(found) - agree - disagree
+    counts = (
+        (agree, "says more at shape than a normally trained network", "say more at shape than a normally trained network"),
+        (disagree, "says the opposite", "say the opposite"),
+        (left, "is inconclusive", "are inconclusive"),
     )
+    said = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    listed = ", ".join(said[:-1]) + f" and {said[-1]}" if said[1:] else said[0]
+    return f"No clear answer: of the {len(found)} findings beside the pictures, {listed}."
 
 
 def duration(seconds: float | None) -> str:

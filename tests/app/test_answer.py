@@ -35,7 +35,7 @@ def test_the_tally_counts_every_finding_once():
             "2 of the 3 findings beside the pictures say so, but 2 of them carry a caution; 1 is inconclusive.",
         ),
         (card("disagrees", "disagrees", "agrees"), "Not more at shape"),
-        (card("agrees", "disagrees"), "no clear answer: of the 2 findings beside the pictures, 1 says more at shape"),
+        (card("agrees", "disagrees"), "No clear answer: of the 2 findings beside the pictures, 1 says more at shape"),
         (card("agrees"), "the finding beside the picture says so."),
     ],
 )
