@@ -75,8 +75,8 @@ def sentence(cards: Sequence[dict[str, Any]]) -> str:
         (disagree, "says the opposite", "say the opposite"),
         (left, "is inconclusive", "are inconclusive"),
     )
-    said = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
-    listed = ", ".join(said[:-1]) + f" and {said[-1]}" if said[1:] else said[0]
+    clauses = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    listed = ", ".join(clauses[:-1]) + f" and {clauses[-1]}" if clauses[1:] else clauses[0]
     return f"No clear answer: of the {len(found)} findings beside the pictures, {listed}."
 
 
