@@ -150,7 +150,8 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
     plain = default_name(settings, given) == f"{settings.profile}-{settings.dataset}"
     if plain and (page := first.write(folder, settings.dataset)):
         print(f"a first page, of the networks that ship: {page}", flush=True)
-    networks = _train(settings, stages, engine)
+    part = len(names) / len(notebooks())
+    networks = _train(settings, stages, engine, after=_after(settings.profile, 0, part))
     record["notes"] = [*filter(None, [settings.images.test.note]), *(networks.notes if networks else [])]
     worked = "cached_seconds" not in stages["train"]  # else nothing has been trained or executed so far
     if networks:
@@ -172,7 +173,7 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
         worked = worked or bool(tasks)
         tasks.sort(key=lambda task: not task.name.startswith(LONG))
         disk.write_json(folder / "run.json", record)
-        for ended in engines.run(tasks, engine, title="notebooks", after=_after(settings.profile, 1)):
+        for ended in engines.run(tasks, engine, title="notebooks", after=_after(settings.profile, 1, part)):
             failed = {"status": "failed", "seconds": ended.seconds, "error": ended.error}
             done = {"status": "done", "seconds": ended.seconds, "key": keys[ended.name]}
             stages[ended.name] = failed if ended.error else done
@@ -190,21 +191,20 @@ def _run(settings: Settings, chosen: Sequence[Path], given: dict[str, Any], fold
     return all(stages.get(stage, {}).get("status") in GOOD for stage in needed)
 
 
-def _after(profile: str, stage: int) -> float:
-    """How many times as long what follows a stage takes as the stage; 0 where that is not known."""
-    shares = SHARES.get(profile, ())
-    return sum(shares[stage + 1 :]) / shares[stage] if shares else 0.0
+def _after(profile: str, stage: int, part: float) -> float:
+    """How many times as long what follows a stage takes as the stage, with a part of the notebooks; 0 where that is not known."""
+    if profile not in SHARES:
+        return 0.0
+    trainings, books, sliders = SHARES[profile]
+    shares = (trainings, part * books, sliders)
+    return sum(shares[stage + 1 :]) / shares[stage]
 
 
-def _train(settings: Settings, stages: dict[str, Any], engine: Local) -> Networks | None:
+def _train(settings: Settings, stages: dict[str, Any], engine: Local, *, after: float) -> Networks | None:
     """The networks of a run, of which those that have no checkpoint are trained side by side; None where one failed."""
     start, before = time.perf_counter(), stages.get("train", {})
     trainer = Trainer(settings, device=torch.device("cpu"))  # GPUs are for the processes that train
-    failed = [
-        ended.error
-        for ended in engines.run(trainings(settings, trainer), engine, title="networks", after=_after(settings.profile, 0))
-        if ended.error
-    ]
+    failed = [ended.error for ended in engines.run(trainings(settings, trainer), engine, title="networks", after=after) if ended.error]
     if failed:
         stages["train"] = {"status": "failed", "error": "; ".join(failed)}
         return None

@@ -47,7 +47,7 @@ def test_a_page_that_is_there_is_kept_and_the_figures_of_the_first_go(kept, tmp_
 def test_the_first_page_is_there_before_anything_is_trained(kept, tmp_path, monkeypatch, capsys, changes, there):
     seen = []
 
-    def train(settings, stages, engine):
+    def train(settings, stages, engine, after):
         seen.append((tmp_path / "results" / "mine" / "index.html").is_file())
         stages["train"] = {"status": "failed", "error": "of the test"}
 
