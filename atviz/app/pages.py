@@ -25,7 +25,7 @@ FIGURES = {
     "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-9",
     "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5", "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
     "zoo-similarity": "zoo-fashion/figures/02_saliency_9-similarity", "zoo-invariance": "zoo-fashion/figures/04_saturate_5-invariance",
-    "brightness": "quick-fashion/figures/06_fourier_9-brightness", "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-9",
+    "brightness": "quick-fashion/figures/06_fourier_10-brightness", "cifar-saliency": "zoo-cifar10/figures/02_saliency_1-figure-9",
     "cifar-saturation": "zoo-cifar10/figures/04_saturate_2-figure-5", "cifar-centroids": "zoo-cifar10/figures/08_layers_5-centroids",
     "explore": "browser/lab-light",
 }  # fmt: skip
