@@ -27,7 +27,7 @@ from .local import Local
 
 SHARED = {field.name for field in fields(Settings)} | {"out"}  # parameters that are options of the command line
 # seconds of the trainings, the notebooks and the sliders on two cores, from the run.json of `atviz run --profile …`; they only foretell the time left
-SHARES = {"smoke": (40, 240, 30), "quick": (300, 420, 15)}
+SHARES = {"quick": (300, 420, 15)}
 LONG = ("00", "01", "09", "10")  # notebooks that start first: one that trains or attacks should not be left alone at the end
 
 
