@@ -1,4 +1,4 @@
-"""The probability margin attack: one attack that finds nearly all that an ensemble finds."""
+"""The probability margin attack: ascent on probabilities, not on logits."""
 
 from __future__ import annotations
 
