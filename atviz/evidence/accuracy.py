@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from inspect import signature
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from ..attacks import warn_if_masked
 from ..data import AnyImages, as_images, progress
 from ..models import bf16_is_faster, check_fits, device_of, evaluating, fast_autocast, fingerprint, predict
 from .intervals import wilson
-from .outcomes import attacked_key, likeliest
+from .outcomes import FEWEST, attacked_key, likeliest
 from .records import Store, cell, described
 from .wanted import AnyModel, as_module
+
+ATTACKED = 250  # images that are attacked at a time
+CPU_PIXELS = ATTACKED * 32**2  # of them on a CPU: the gradient of a ResNet-50 at 64 images of 224 pixels takes more than 5 GB
 
 
 def accuracy(model: AnyModel, images: AnyImages, *, topk: int | Sequence[int] = 1, batch_size: int = 500) -> dict[str, float]:
@@ -61,14 +64,15 @@ def robust_accuracy(
     images: AnyImages,
     *,
     attack: Callable[..., Tensor],
-    batch_size: int = 250,
+    batch_size: int | None = None,
     bf16: bool | None = None,
     store: Store | None = None,
 ) -> dict[str, Any]:
     """Accuracy under an attack ``(model, x, y) -> x_adv``, such as ``partial(attacks.pgd, eps=8/255, step_size=2/255, steps=40)``.
 
     The attack runs in bfloat16 where the hardware is faster for it (``bf16`` overrides); its success is judged in fp32. Warns when
-    something hides the gradient. ``images`` are given as to `accuracy`.
+    something hides the gradient. ``images`` are given as to `accuracy`. ``batch_size`` images are attacked at a time: by default 250, and on a
+    CPU fewer where they are larger than 32 pixels, 8 of 224.
 
     An image that is misclassified without an attack does not count as robust. An attack that can stop early, as `attacks.pgd`, stops for
     each image as soon as the model misclassifies it.
@@ -90,15 +94,17 @@ def robust_accuracy(
     check_fits(net, held)
     device = device_of(net)
     bf16 = bf16_is_faster(device) if bf16 is None else bf16
+    most = ATTACKED if device.type != "cpu" else min(ATTACKED, max(FEWEST, CPU_PIXELS // math.prod(held.shape[1:])))
+    batch = batch_size or most
 
     def run() -> list[int]:
-        x, y = next(held.batches(min(batch_size, 64), device=device))
+        x, y = next(held.batches(min(batch, 64), device=device))
         warn_if_masked(net, x, y)
         passes = 1 + getattr(attack, "keywords", {}).get("steps", 1)
-        with progress(len(held), "attacked images", batches=passes * ceil(len(held) / batch_size)) as bar:
+        with progress(len(held), "attacked images", batches=passes * math.ceil(len(held) / batch)) as bar:
 
             def attacked() -> Iterator[tuple[Tensor, Tensor]]:
-                for x, y in held.batches(batch_size, device=device):
+                for x, y in held.batches(batch, device=device):
                     yield _attack(stopping, net, x, y, bf16), y
                     bar.update(len(y))
 

@@ -160,6 +160,20 @@ def test_an_attack_that_can_stop_early_is_asked_to(trained, images, given, expec
     assert set(seen) == {expected}
 
 
+@pytest.mark.parametrize(("side", "expected"), [(28, 250), (64, 62), (224, 8)])
+def test_fewer_large_images_are_attacked_at_a_time(side, expected, monkeypatch):
+    n, sizes = expected + 1, []
+    images = Images(torch.zeros(n, 1, side, side, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), ["a", "b"])
+    monkeypatch.setattr(sys.modules["atviz.evidence.accuracy"], "warn_if_masked", lambda *given: None)
+
+    def attack(model, x, y):
+        sizes.append(len(x))
+        return x
+
+    robust_accuracy(nn.Sequential(nn.Flatten(), nn.Linear(side * side, 2)), images, attack=attack)
+    assert sizes == [expected, 1]
+
+
 def test_robust_accuracy_falls_with_eps(trained, images):
     found = [robust_accuracy(trained, images, attack=pgd(eps)) for eps in (0.0, 0.01, 0.03, 0.1, 0.5)]
     robust = [row["robust"] for row in found]
