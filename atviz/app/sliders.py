@@ -69,7 +69,7 @@ def write(folder: Path, study: Study) -> None:
         "attacked_from": next((i for i, state in enumerate(moved) if state.eps), len(moved)), "steps": study.scale.eval_steps,
         "method": State().method, "dataset": study.images.name, "n": len(study.images),
         "models": [{"name": name, "color": figures.look(name)["color"]} for name in names],
-        "classes": {str(c): study.images.classes[c] for c in sorted(used)},
+        "classes": {str(c): study.class_names[c] for c in sorted(used)},
         "images": [{"number": int(i), "label": label} for i, label in zip(chosen, labels, strict=True)],
         "sliders": [_slider(name, given, columns) for name, given in sliders.items()],
         "shares": [list(_shares(study, state, prints)) for state in moved], "views": views,

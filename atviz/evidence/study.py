@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import attacks, data, models
 from ..distortions import Stylizer
-from ..models import Network, Networks
+from ..models import Network, Networks, readable
 from ..training import TRAININGS, Profile, eval_eps, profile, trained_as
 from . import maps
 from .accuracy import robust_accuracy
@@ -138,11 +138,16 @@ class Study:
         """What colors are reversed about, one value for each channel: the given mean, else the test images' own."""
         return tuple(completed(find("reverse"), self.images, self.material)["mean"])
 
+    @cached_property
+    def class_names(self) -> list[str]:
+        """The classes' names to show: in words also where the folders are called by WordNet ids."""
+        return readable(self.images.classes)
+
     def gallery(self, n: int) -> tuple[Tensor, Tensor, list[str]]:
         """``n`` test images in [0, 1], of as many classes as possible, drawn by the seed; their labels; their classes' names."""
         images = self.images.sample(min(n, len(self.images)), seed=self.seed).to(self.device)
         x, y = next(images.batches(len(images)))
-        return x, y, [images.classes[i] for i in y]
+        return x, y, [self.class_names[i] for i in y]
 
     def outcomes(self, distortions: Distortions, *, topk: int = 1) -> Outcomes:
         """`outcomes` of the networks on the test images."""

@@ -2,7 +2,7 @@
 
 from . import checkpoints
 from .architectures import ARCHITECTURES, AlexNet, Normalize, ResNet, Standardize, build, parse
-from .classes import Restrict, fitted, imagenet_names, read_mapping
+from .classes import Restrict, fitted, imagenet_names, read_mapping, readable
 from .fits import Known, check_fits, known_of
 from .inference import (
     bf16_is_faster,
@@ -65,6 +65,7 @@ __all__ = [
     "randomized",
     "read_mapping",
     "read_state",
+    "readable",
     "refused",
     "split",
     "tensors_only",

@@ -64,6 +64,17 @@ def imagenet_ids() -> list[str]:
     return [wordnet for wordnet, *_ in _imagenet()]
 
 
+def readable(classes: Sequence[str]) -> list[str]:
+    """Class names to show: a WordNet id of one of ImageNet's classes becomes that class's name, any other name stays.
+
+    >>> readable(["n01443537", "n02085620-Chihuahua", "cat"])
+    ['goldfish', 'Chihuahua', 'cat']
+    """
+    names = {wordnet: name for wordnet, name, _ in _imagenet()}
+    found = [WORDNET.match(name) for name in classes]
+    return [names.get(match[1], name) if match else name for match, name in zip(found, classes, strict=True)]
+
+
 def plain(name: str) -> str:
     """A name as it is compared: without case, with spaces for _ and -."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

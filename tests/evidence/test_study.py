@@ -95,6 +95,13 @@ def test_the_ball_is_that_of_the_subjects_training(study, recipe, eps):
     assert trained.attack.keywords["eps"] == 0.1  # all networks are attacked alike
 
 
+def test_wordnet_ids_are_shown_as_words(study):
+    classes = ["n01443537", *study.images.classes[1:]]
+    renamed = replace(study, images=replace(study.images, classes=classes))
+    assert renamed.class_names == ["goldfish", *classes[1:]] and study.class_names == study.images.classes
+    assert "goldfish" in renamed.gallery(10)[2]
+
+
 def test_the_gallery_shows_as_many_classes_as_it_can(study):
     x, y, titles = study.gallery(10)
     assert x.shape == (10, 1, 28, 28) and 0 <= x.min() < x.max() <= 1

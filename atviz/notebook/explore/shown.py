@@ -56,13 +56,13 @@ def figure(study: Study, state: State) -> Figure:
     view = explore(study, state)
     return figures.exploration(
         view.image, view.shown, view.seen, saliency.as_shown(view.maps, state.scale), view.probability,
-        classes=study.images.classes, label=view.label, note=caption(study, state, view),
+        classes=study.class_names, label=view.label, note=caption(study, state, view),
     )  # fmt: skip
 
 
 def caption(study: Study, state: State, view: View) -> str:
     """What is shown, in two sentences."""
-    what = f"Test image {state.image}, {study.images.classes[view.label]}" if view.label is not None else "An upload, without a true class"
+    what = f"Test image {state.image}, {study.class_names[view.label]}" if view.label is not None else "An upload, without a true class"
     method = f"{state.method} of {'the true class' if view.label is not None else 'the likeliest class'}"
     method += f" ({view.copies} copies)" if view.copies else ""
     return f"{what}; {words(state)}. {method}, {saliency.SCALES[state.scale]}."

@@ -227,7 +227,7 @@ class Explorer(Still):
             notes += [f"{100 * view.outside:.0f} % of the distorted image's pixels lie outside [0, 1]; they are shown and mapped clipped."]
         address = html.escape(link(state))
         with self._lock:
-            self.cards.draw(view, shares, scale=state.scale, classes=self.study.images.classes)
+            self.cards.draw(view, shares, scale=state.scale, classes=self.study.class_names)
             self._measure.layout.visibility = "visible" if missing else "hidden"
             self.draws += 1
             self._held, self._text.value, self._held = True, state.query, False

@@ -39,7 +39,7 @@ class Thumbnails(w.HBox):
             small = torch.nn.functional.interpolate(x, (THUMB, THUMB), mode="area") if min(x.shape[-2:]) > THUMB else x
             data = base64.b64encode(png(small)).decode()
             rules.append(f".atviz-image-{i} {{ background-image: url(data:image/png;base64,{data}) !important; }}")
-            button = w.Button(tooltip=f"test image {i}: {images.classes[int(images.y[i])]}")
+            button = w.Button(tooltip=f"test image {i}: {self.study.class_names[int(images.y[i])]}")
             button.add_class("atviz-thumb").add_class(f"atviz-image-{i}")
             button.on_click(lambda _, i=i: self.choose(str(i)))
             buttons.append(button)
