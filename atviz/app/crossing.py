@@ -1,46 +1,44 @@
-"""The crossed experiment on this machine: every training that has no row yet, side by side, each row kept as soon as it is there."""
+"""The crossed experiment on this machine: every network that has no row yet, side by side, each row kept as soon as it is there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple
-from pathlib import Path
+from itertools import groupby
 
 import pandas as pd
 
-from .. import disk, home
+from .. import disk
 from ..evidence import crossed
 from . import engines
 from .engines import Task
 from .local import Local
 
 
-def table() -> Path:
-    """Where the rows lie."""
-    return home() / "checkpoints" / "worlds" / "crossed.csv"
+def run(engine: Callable[[], Local] = Local, wanted: list[crossed.Cell] | None = None) -> list[str]:
+    """Train and measure the networks that are missing, then read every instrument on those that no reading is kept of; the errors.
 
-
-def run(engine: Local | None = None, wanted: list[crossed.Cell] | None = None) -> list[str]:
-    """Train and measure the cells that are missing; the errors of those that failed.
-
-    An interruption loses the cells that are running. Rows of another experiment (`crossed.digest`) are dropped.
+    An interruption loses the networks that are running. Rows of another experiment (`crossed.digest`) are dropped.
     """
-    path, now = table(), crossed.digest()
-    rows = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    rows = rows[rows.experiment == now] if len(rows) else rows
-    tasks = {_name(cell): cell for cell in crossed.missing(rows, crossed.cells() if wanted is None else wanted)}
-    errors = []
-    for ended in engines.run(
-        [Task(name, crossed.measured, astuple(cell)) for name, cell in tasks.items()], engine or Local(), title="trainings"
-    ):
+    wanted = crossed.cells() if wanted is None else wanted
+    trained = [Task(cell.label, crossed.measured, astuple(cell)) for cell in crossed.missing(crossed.rows(crossed.CROSSED), wanted)]
+    errors = _kept(engine(), trained, "trainings", crossed.CROSSED)
+    unread = crossed.missing(crossed.rows(crossed.READINGS), [cell for cell in wanted if not any(cell.label in said for said in errors)])
+    unread.sort(key=lambda cell: (cell.seed, cell.world))
+    parts = [(f"{world} seed {seed}", list(part)) for (seed, world), part in groupby(unread, key=lambda cell: (cell.seed, cell.world))]
+    return errors + _kept(engine(), [Task(name, crossed.read, (part,)) for name, part in parts], "readings", crossed.READINGS)
+
+
+def _kept(engine: Local, tasks: list[Task], title: str, table: str) -> list[str]:
+    """Run tasks, whose values are a row or a table; keep each in a table as it comes. Returns the errors of those that failed."""
+    errors, rows = [], crossed.rows(table)
+    for ended in engines.run(tasks, engine, title=title):
         if ended.error:
             errors.append(f"{ended.name}: {ended.error}")
             continue
-        row = pd.DataFrame([ended.value | {"seconds": round(ended.seconds, 1), "experiment": now}])
-        rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
-        disk.write(path, rows.round(4).to_csv(index=False))
+        new = ended.value if isinstance(ended.value, pd.DataFrame) else pd.DataFrame([ended.value | {"seconds": round(ended.seconds, 1)}])
+        new = new.assign(experiment=crossed.digest())
+        rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
+        disk.write(crossed.place(table), rows.round(4).to_csv(index=False))
     return errors
 
-
-def _name(cell: crossed.Cell) -> str:
-    how = cell.cue if cell.norm == "none" else f"{cell.norm} {cell.eps:g}"
-    return f"{cell.world} {how} seed {cell.seed}"

@@ -65,7 +65,7 @@ class World:
 # Two cues: which is larger by its amplitude, and which is coarser. Only in the first does the texture's extent draw the silhouette, too.
 _COARSE_TEXTURE: dict[str, Any] = {"rows": 3, "coarseness": 5.0, "extent": "everywhere"}
 WORLDS: dict[str, World] = {
-    "inside": World(),
+    "inside": World(step=0.8, contrast=0.08),
     "bold-coarse-shape": World(step=0.8, contrast=0.08, extent="everywhere"),
     "bold-fine-shape": World(step=0.8, contrast=0.08, **_COARSE_TEXTURE),
     "alike-coarse-shape": World(step=0.5, contrast=0.14, extent="everywhere"),

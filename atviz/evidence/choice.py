@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..data import WORLDS
 from . import crossed
+from .intervals import mean_interval
 
 # terms of the model: of normal training first, then what adversarial training adds
 TERMS = {
@@ -78,11 +79,44 @@ def fit(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
 
 
 def usable(rows: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
-    """The rows of networks that were trained with both cues, normally or under a norm, and learned their images."""
-    return rows[(rows.cue == "both") & rows.norm.isin(["none", norm]) & (rows.clean >= LEARNED)]
+    """The rows of ordinary networks that were trained with both cues, normally or under a norm, and learned their images."""
+    return rows[(rows.cue == "both") & (rows.view == "all") & rows.norm.isin(["none", norm]) & (rows.clean >= LEARNED)]
 
 
 def _ratios(world: str) -> tuple[float, float, float]:
     one, other = WORLDS[world].amplitudes
     large, small = crossed.wavelengths(WORLDS[world])
     return float(np.log2(one / other)), float(np.log2(large / small)), min(one, other)
+
+
+def shifts(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
+    """Where adversarial training moves the choice in each world, beside the predictions of the hypotheses (`crossed.predictions`).
+
+    The choice is the share of conflict images decided by shape minus that by texture. Columns: ``world``; ``normal``, its mean over seeds;
+    ``shift``: the mean over all ε of the adversarially trained networks' choice, minus that of the normal network of the same seed, with its
+    95 % t interval over seeds ``ci_low``, ``ci_high``; ``most``: the largest of these shifts over ε, mean over seeds, and ``at``, its ε;
+    ``networks`` that count; ``moved``: ``shape`` or ``texture`` where the interval lies on one side of zero, else ``neither``; and of each
+    hypothesis whether it said so: ``right``, ``wrong``, or ``open`` where it says nothing of the world.
+    """
+    used = usable(rows, norm).assign(choice=lambda r: r["shape"] - r.texture)
+    predicted = crossed.predictions().set_index("world")
+    found = []
+    for world, part in used.groupby("world", sort=False):
+        normal = part[part.norm == "none"].set_index("seed").choice
+        moved = part[part.norm == norm]
+        moved = moved.assign(shift=moved.choice - moved.seed.map(normal)).dropna(subset="shift")
+        if not len(moved):
+            continue
+        shift, low, high = mean_interval(moved.groupby("seed")["shift"].mean().to_numpy())
+        by_eps = moved.groupby("eps")["shift"].mean()
+        said = "shape" if low > 0 else "texture" if high < 0 else "neither"
+        row = {
+            "world": world, "normal": normal.mean(), "shift": shift, "ci_low": low, "ci_high": high, "most": by_eps.max(), "at": by_eps.idxmax(),
+            "networks": len(moved), "moved": said,
+        }  # fmt: skip
+        found.append(row | {name: _judged(predicted[name][world], said) for name in crossed.HYPOTHESES})
+    return pd.DataFrame(found)
+
+
+def _judged(predicted: str, said: str) -> str:
+    return "open" if predicted == "either" else "right" if predicted == said else "wrong"

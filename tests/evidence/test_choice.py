@@ -10,7 +10,7 @@ from atviz.evidence import choice, crossed
 
 def made(rule, seeds=range(5), spread=0.3):
     """Rows of all worlds and radii; ``rule`` gives the log odds of shape from the columns of the design."""
-    cells = [cell for cell in crossed.cells(seeds=seeds) if cell.cue == "both"]
+    cells = [cell for cell in crossed.cells(seeds=seeds) if cell.cue == "both" and cell.view == "all"]
     rows = pd.DataFrame([vars(cell) | {"clean": 0.95, "n": 1000} for cell in cells])
     own = np.random.default_rng(0).normal(0, spread, len(rows))
     shape = 1 / (1 + np.exp(-(rule(choice.design(rows)) + own)))
@@ -57,3 +57,24 @@ def test_too_few_seeds_or_worlds_are_an_error():
     rows = made(lambda columns: columns["scale"], seeds=[0])
     with pytest.raises(ValueError, match=r"the rows are of 1 seeds and 7 worlds; there must be at least 2 and 3"):
         choice.fit(rows)
+
+
+def test_a_shift_is_the_choice_of_adversarial_minus_that_of_normal_networks():
+    """Towards shape by 0.2 where it is the larger cue, and away from it where it is the smaller one; a world where nothing learned is left out."""
+    signs = {name: np.sign(np.round(np.log(world.amplitudes[0] / world.amplitudes[1]), 1)) for name, world in WORLDS.items()}
+    rows = made(lambda columns: columns["scale"], spread=0.2)
+    normal = rows[rows.norm == "none"].set_index(["world", "seed"])["shape"]
+    start = normal.loc[pd.MultiIndex.from_frame(rows[["world", "seed"]])].to_numpy()
+    step = np.where(rows.norm == "none", 0, rows.world.map(signs) * 0.1 * rows.eps.rank(pct=True) * 2)
+    rows = rows.assign(shape=start + step, texture=1 - start - step)
+    rows.loc[(rows.world == "inside") & (rows.norm != "none"), "clean"] = 0.1
+    found = choice.shifts(rows).set_index("world")
+    assert "inside" not in found.index and len(found) == len(WORLDS) - 1
+    for world, row in found.iterrows():
+        assert row.moved == {1: "shape", -1: "texture", 0: "neither"}[signs[world]]
+        assert row["larger amplitude"] == ("open" if signs[world] == 0 else "right")
+        assert row["shape"] == ("right" if signs[world] == 1 else "wrong")
+        assert row.networks == 25 and row.ci_low <= row["shift"] <= row.ci_high
+        part = rows[(rows.world == world) & (rows.norm == "linf")]
+        expected = (part["shape"] - part.texture).mean() - (2 * normal.loc[world] - 1).mean()
+        assert row["shift"] == pytest.approx(expected)

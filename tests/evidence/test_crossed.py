@@ -1,13 +1,14 @@
 """The crossed experiment: its worlds separate the hypotheses, and a row is what its network does."""
 
 import itertools
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from atviz.data import WORLDS, World
-from atviz.evidence import crossed
+from atviz.evidence import controls, crossed, reliability
 from atviz.evidence.crossed import Cell
 
 FEW = {"train": 128, "test": 64, "epochs": 1}
@@ -22,12 +23,15 @@ def test_radii_go_from_a_quarter_of_the_weaker_cue_to_twice_the_stronger(name):
     assert crossed.radii(WORLDS[name], "l2") == pytest.approx([eps * 3072**0.5 / 4 for eps in found], rel=0.02)
 
 
-def test_the_cells_are_all_different_and_hold_every_cue_alone():
+def test_the_cells_are_all_different_and_hold_every_control():
     cells = crossed.cells()
-    assert len(set(cells)) == len(cells) == 5 * (7 * 8 + 2 * 5)
+    assert len(set(cells)) == len({cell.label for cell in cells}) == len(cells) == 5 * (7 * (3 + 6 + 3 + 5) + 2 * 5)
     for world in WORLDS:
-        for cue in ("shape", "texture", "both"):
-            assert sum((c.world, c.cue, c.norm) == (world, cue, "none") for c in cells) == 5
+        own = [cell for cell in cells if cell.world == world and cell.norm == "none"]
+        counts = pd.Series([cell.kind for cell in own]).value_counts()
+        assert (counts == 5).all() and set(counts.index) == {
+            "normal", "shape-only", "texture-only", *crossed.VIEWS, *(f"{cue} {share}" for cue in ("shape", "texture") for share in crossed.SHARES)
+        }  # fmt: skip
         assert sum((c.world, c.norm) == (world, "linf") for c in cells) == 25
     assert {c.world for c in cells if c.norm == "l2"} == set(crossed.L2_WORLDS)
 
@@ -51,23 +55,70 @@ def test_wavelengths_follow_the_scales_of_the_cues():
 def test_a_cell_is_trained_under_its_attack():
     plain, linf, l2 = (crossed.recipe(Cell("inside", norm=norm, eps=eps)) for norm, eps in (("none", 0.0), ("linf", 0.02), ("l2", 1.5)))
     assert plain.attack == "none" and plain.epochs == linf.epochs == crossed.EPOCHS
-    assert (linf.norm, linf.eps, linf.step_size, linf.step, linf.steps, linf.random_start) == ("linf", 0.02, 0.025, "sign", 1, True)
-    assert (l2.norm, l2.eps, l2.step_size, l2.step) == ("l2", 1.5, 1.875, "gradient")
+    assert (linf.norm, linf.eps, linf.step, linf.steps, linf.random_start) == ("linf", 0.02, "sign", crossed.STEPS, True)
+    assert (l2.norm, l2.eps, l2.step) == ("l2", 1.5, "gradient") and 2 <= linf.steps * linf.step_size / linf.eps <= 4
 
 
-@pytest.mark.parametrize("cell", [("inside", "texture", "none", 0.0, 1), ("faint-fine-shape", "both", "linf", 0.03, 0)])
-def test_a_row_is_made_again_from_its_cell(cell):
-    row = crossed.measured(*cell, **FEW)
-    assert row == crossed.measured(*cell, **FEW)
-    assert tuple(row[name] for name in ("world", "cue", "norm", "eps", "seed")) == cell and row["n"] == 64
-    assert (row["robust"] is None) == (cell[2] == "none") and not (row["robust"] or 0) > row["clean"]
+KINDS = [
+    Cell("inside", "texture", seed=1),
+    Cell("faint-fine-shape", norm="linf", eps=0.03),
+    Cell("inside", "shape", 0.5),
+    Cell("inside", view="local"),
+]
+
+
+@pytest.mark.parametrize("cell", KINDS, ids=lambda cell: cell.label)
+def test_a_row_is_made_again_from_its_cell(cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path / "one"))
+    row = crossed.measured(*astuple(cell), **FEW)
+    assert Cell(*(row[name] for name in crossed.KEY)) == cell and row["n"] == 64
+    monkeypatch.setattr(crossed, "fit", None)  # the network is kept
+    assert crossed.measured(*astuple(cell), **FEW) == row
+    monkeypatch.undo()
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path / "two"))
+    assert crossed.measured(*astuple(cell), **FEW) == row
+    assert (row["robust"] is None) == (cell.norm == "none") and not (row["robust"] or 0) > row["clean"]
     assert row["shape"] + row["texture"] + row["neither"] == pytest.approx(1)
     assert all(0 <= row[name] <= 1 for name in ("clean", "alone_shape", "alone_texture", "shape_rank", "texture_rank"))
 
 
-def test_a_network_that_learned_one_cue_has_it_in_its_row():
-    row = crossed.measured("alike-fine-shape", "shape", "none", 0.0, 0, train=2000, test=200, epochs=6)
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATVIZ_HOME", str(tmp_path))
+
+
+def test_a_network_that_learned_one_cue_has_it_in_its_row(home):
+    row = crossed.measured("alike-fine-shape", "shape", train=2000, test=200, epochs=6)
     assert row["alone_shape"] > 0.6 > 0.4 > row["alone_texture"] and row["shape"] > 0.6 and row["shape_rank"] > 2 * row["texture_rank"]
+
+
+def test_an_untextured_network_has_seen_no_texture(home):
+    row = crossed.measured("bold-coarse-shape", "both", 1.0, "untextured", train=1000, test=200, epochs=4)
+    assert row["texture"] < 0.3 and row["alone_texture"] < 0.3
+
+
+def test_a_share_of_zero_is_both_cues_and_of_one_a_cue_alone():
+    half = crossed.images(Cell("inside", "shape", 0.5), 2000, "shape", share=0.5)
+    assert 0.5 < float((half.shape == half.texture).float().mean()) < 0.62  # half agree, and one in eight of the rest
+
+
+def test_readings_are_those_of_the_controls(home):
+    cells = [Cell("inside", "shape"), Cell("inside", "texture")]
+    table = crossed.read(cells, n=32, train=64, epochs=1)
+    assert [Cell(*key) for key in table[crossed.KEY].itertuples(index=False)] == cells
+    network = controls.Control("own", 0, 0.0, crossed.network(cells[1], train=64, epochs=1)[0], {})
+    own = controls.readings([network], crossed.images(cells[1], 32), saliency_images=8, copies=crossed.COPIES).set_index("instrument").value
+    assert set(own.index) == set(table.columns) - set(crossed.KEY) == set(reliability.judged())
+    assert table.iloc[1][own.index].astype(float).tolist() == pytest.approx(own.tolist(), nan_ok=True)
+
+
+def test_a_summary_is_a_mean_over_seeds():
+    rows = pd.DataFrame([vars(Cell("inside", seed=seed)) | {"shape": share, "texture": 1 - share, "neither": 0.0, "clean": 1.0, "robust": None}
+                         for seed, share in enumerate((0.1, 0.2, 0.3))])  # fmt: skip
+    more = pd.DataFrame([vars(Cell("inside", view="local")) | {"shape": 1.0, "texture": 0.0, "neither": 0.0, "clean": 1.0}])
+    table = crossed.summary(pd.concat([rows, more])).set_index("measure")
+    assert table.value["by shape"] == pytest.approx(0.2) and table.seeds["by shape"] == 3 and "robust" not in table.index
+    assert table.ci_low["by shape"] == 0 < table.ci_low["by texture"] and table.ci_high["by texture"] == 1  # t of two degrees: ± 0.25
 
 
 def test_missing_cells_are_those_without_a_row():

@@ -1,0 +1,85 @@
+"""Verdicts across worlds: what is reliable everywhere, what measures amplitude or scale, and what is neither."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atviz.data import WORLDS
+from atviz.evidence import across, crossed, reliability
+
+SHAPE = {"shape-only": 1.0, "shape 0.5": 0.8, "normal": 0.5, "texture 0.5": 0.2, "texture-only": 0.0}
+CELLS = [
+    cell for cell in crossed.cells(seeds=range(3)) if cell.kind in SHAPE
+]  # fmt: skip
+SIGN = {name: i.sign for name, (i, _) in reliability.judged().items()}
+
+
+def tables(follows):
+    """Rows and readings; ``follows``: instrument → world → how its reading follows the share decided by shape (1, 0 or −1)."""
+    rng = np.random.default_rng(0)
+    shape = np.array([SHAPE[cell.kind] for cell in CELLS]) + rng.normal(0, 0.01, len(CELLS))
+    rows = pd.DataFrame(map(asdict, CELLS)).assign(clean=0.99, shape=shape, texture=1 - shape)
+    read = pd.DataFrame(map(asdict, CELLS))
+    for name, how in follows.items():
+        factor = np.array([how(cell.world) for cell in CELLS])
+        read[name] = 0.5 + SIGN[name] * (factor * (shape - 0.5) * 0.8 + rng.normal(0, 0.02, len(CELLS)))
+    return rows, read
+
+
+def bold(world):
+    one, other = WORLDS[world].amplitudes
+    return one / other > 1.25
+
+
+def coarse(world):
+    large, small = crossed.wavelengths(WORLDS[world])
+    return large / small > 1.25
+
+
+INSTRUMENTS = {
+    "saturate-1024": lambda world: 1, "patch_shuffle-2": lambda world: bold(world), "low_pass-4": lambda world: coarse(world),
+    "grayscale-1": lambda world: -1, "median_filter-1": lambda world: world != "inside",
+}  # fmt: skip
+VERDICTS = ["reliable", "measures amplitude", "measures scale", "unreliable", "uncertain"]
+
+
+def test_an_instrument_is_judged_by_where_it_is_reliable():
+    found = across.overall(across.in_worlds(*tables(INSTRUMENTS))).set_index("instrument")
+    assert found.verdict.loc[list(INSTRUMENTS)].tolist() == VERDICTS
+    assert found.worlds.eq(len(WORLDS)).all()
+    assert found.reliable_in["saturate-1024"] == 7 and found.agreement["saturate-1024"] == 1
+    assert found.reliable_in["median_filter-1"] == 6 and found.agreement["median_filter-1"] == pytest.approx(6 / 7)
+
+
+def test_a_rank_correlation_is_also_given_without_the_two_poles():
+    rows, read = tables({"saturate-1024": lambda world: 1})
+    inner = ~np.array([cell.kind in across.POLES for cell in CELLS])
+    read.loc[inner, "saturate-1024"] = 0.5 - 0.1 * rows["shape"][inner]  # the poles are ordered rightly, all others wrongly
+    found = across.in_worlds(rows, read)
+    assert (found.rho_inner < -0.9).all() and (found.gap > 0.5).all() and (found.rho > found.rho_inner).all()
+
+
+def test_intervals_count_seeds_and_not_networks():
+    rows, read = tables({"saturate-1024": lambda world: 1})
+    again = [table.assign(seed=table.seed + 10) for table in (rows, read)]  # the same networks, called other seeds
+    once, twice = across.in_worlds(rows, read), across.in_worlds(pd.concat([rows, again[0]]), pd.concat([read, again[1]]))
+    assert (twice.gap_high - twice.gap_low < 0.6 * (once.gap_high - once.gap_low)).all()
+    assert across.in_worlds(rows[rows.seed == 0], read).gap_low.isna().all()
+
+
+def test_networks_that_learned_nothing_do_not_count():
+    rows, read = tables({"saturate-1024": lambda world: 1})
+    blind = rows.assign(clean=0.2)[rows.cue == "both"]
+    found = across.in_worlds(pd.concat([rows[rows.cue != "both"], blind]), read)
+    assert (found.networks == 3 * 4).all()
+
+
+def test_settings_are_those_of_the_worlds():
+    table = across.settings().set_index("world")
+    assert list(table.index) == list(WORLDS)
+    assert tuple(table.loc["inside", ["shape ±", "texture ±"]]) == WORLDS["inside"].amplitudes
+    assert (table["shape's scale"] / table["texture's scale"]).to_dict() == pytest.approx(
+        crossed.predictions().set_index("world")["scale ratio"].to_dict()
+    )
