@@ -13,7 +13,7 @@ VERDICTS = ("agrees", "disagrees", "inconclusive", "not judged")
 CARDS = {
     "Are its saliency maps cleaner and on the outlines?": (("02_saliency_*-figure-2", "02_saliency_*-figure-9"), ("sparsity", "edges"), 1),
     "Does it need texture, or shape?": (("04_saturate_*-figure-5", "05_shuffle_*-figure-7"), ("saturate-1024", "patch_shuffle-4", "patch_shuffle-2"), 2),
-    "Which does it follow when shape and texture disagree?": (("00_controls_*-bias", "00_controls_*-conflict"), ("shape_bias",), 1),
+    "Which does it follow when shape and texture disagree?": (("00_controls_*-deciding", "00_controls_*-bias"), ("shape_bias",), 1),
 }  # fmt: skip
 HINTS = (
     ("", "Bright pixels of a map change the decision most."),

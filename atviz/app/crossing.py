@@ -41,4 +41,3 @@ def _kept(engine: Local, tasks: list[Task], title: str, table: str) -> list[str]
         rows = pd.concat([rows, new], ignore_index=True) if len(rows) else new
         disk.write(crossed.place(table), rows.round(4).to_csv(index=False))
     return errors
-

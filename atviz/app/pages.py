@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import disk, home
-from ..evidence import Finding, controls, findings, reliability
+from ..evidence import Finding, across, choice, controls, crossed, findings, reliability
 from ..papers import readable
 from . import first
 from .report import cells, once, read_findings
@@ -20,7 +20,9 @@ ZOO = "zoo-fashion"  # the run of the networks that ship
 # figure in notebooks/figures -> source in results
 FIGURES = {
     "saliency": "quick-fashion/figures/02_saliency_1-figure-9", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
-    "controls": "quick-fashion/figures/00_controls_3-instruments", "filters": "quick-fashion/figures/07_filters_2-figure-6",
+    "worlds": "quick-fashion/figures/00_controls_1-worlds", "deciding": "quick-fashion/figures/00_controls_2-deciding",
+    "by-world": "quick-fashion/figures/00_controls_4-by-world", "controls": "quick-fashion/figures/00_controls_6-instruments",
+    "filters": "quick-fashion/figures/07_filters_2-figure-6",
     "layers": "quick-fashion/figures/08_layers_4-features", "sanity": "quick-fashion/figures/09_sanity_6-pairs",
     "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-9",
     "zoo-saturation": "zoo-fashion/figures/04_saturate_2-figure-5", "zoo-shuffling": "zoo-fashion/figures/05_shuffle_3-figure-7",
@@ -37,7 +39,7 @@ HEADLINES = {
     "coarse": "share of SmoothGrad up to 4 cycles",
 }  # fmt: skip
 MARKED = re.compile(
-    r"(?P<open><!-- (?P<kind>headlines|findings|others|table|instruments): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->",
+    r"(?P<open><!-- (?P<kind>headlines|findings|others|table|instruments|worlds): (?P<run>[\w.-]+)(?: (?P<name>[\w.-]+))? -->).*?<!-- end -->",
     re.DOTALL,
 )
 
@@ -57,15 +59,15 @@ def fill(page: Path, results: Path) -> None:
     """Fill the blocks of a page: what stands between ``<!-- KIND: RUN -->`` and ``<!-- end -->``.
 
     KIND is ``headlines`` of the run in ``results/RUN``, its ``findings``, or those on ``others`` than its test images,
-    ``table: RUN NAME`` for its file ``tables/NAME.csv``, or
-    ``instruments: controls``. A block whose run is not in ``results`` stays as it is.
+    ``table: RUN NAME`` for its file ``tables/NAME.csv``; or, of what ships, ``instruments: controls``, ``worlds: shifts`` and
+    ``worlds: instruments``. A block whose run is not in ``results`` stays as it is.
     """
 
     def filled(match: re.Match[str]) -> str:
         folder = results / match["run"]
         lines = {
             "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder, own=True), "others": lambda: _findings(folder, own=False),
-            "instruments": _instruments,
+            "instruments": _instruments, "worlds": {"shifts": _shifts, "instruments": _by_world}.get(match["run"], list),
             "table": lambda: _table(folder / "tables" / f"{match['name']}.csv"),
         }[match["kind"]]()  # fmt: skip
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
@@ -131,9 +133,43 @@ def _table(path: Path) -> list[str]:
     return [_line(line) for line in (["", *wide.columns], ["---", *["--:"] * len(wide.columns)], *rows)]
 
 
+def _shifts() -> list[str]:
+    """In which worlds adversarial training moves networks to shape, and who predicted it."""
+    rows = crossed.rows(crossed.CROSSED)
+    moved = choice.shifts(rows) if len(rows) else rows
+    header = ["world", "amplitude of shape, texture", "scale of shape to texture", "normal", "shift [95 %]", *crossed.HYPOTHESES]
+    worlds, predicted = across.settings().set_index("world"), crossed.predictions().set_index("world")
+    body = [
+        [
+            r["world"], f"{worlds['shape ±'][r['world']]:.2f}, {worlds['texture ±'][r['world']]:.2f}",
+            f"{predicted['scale ratio'][r['world']]:.1f}", _signed(r["normal"]),
+            f"{_signed(r['shift'])} [{_signed(r['ci_low'])}, {_signed(r['ci_high'])}]", *(r[name] for name in crossed.HYPOTHESES),
+        ]
+        for r in moved.to_dict("records")
+    ]  # fmt: skip
+    return [_line(line) for line in (header, ["---", *["--:"] * 4, *["---"] * 3], *body)] if body else []
+
+
+def _by_world() -> list[str]:
+    """The verdict on each instrument over all worlds."""
+    rows, read = (crossed.rows(table) for table in (crossed.CROSSED, crossed.READINGS))
+    if not len(read):
+        return []
+    titles, found = reliability.titles(), across.overall(across.in_worlds(rows, read))
+    body = [
+        [titles[r["instrument"]], f"{r['reliable_in']} of {r['worlds']}", f"{r['agreement']:.2f}", r["verdict"]]
+        for r in found.to_dict("records")
+    ]
+    return [_line(line) for line in (["instrument", "reliable in", "leave one world out", "verdict"], ["---", "--:", "--:", "---"], *body)]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def _instruments() -> list[str]:
     def interval(row: dict[str, Any], name: str) -> str:
-        value, low, high = (f"{row[k]:+.2f}".replace("-", "−") for k in (name, f"{name}_low", f"{name}_high"))
+        value, low, high = (_signed(row[k]) for k in (name, f"{name}_low", f"{name}_high"))
         return f"{value} [{low}, {high}]"
 
     known = findings.verdicts()

@@ -37,10 +37,21 @@ def refresh() -> None:
 @shipping_app.command("controls", hidden=True)
 @in_a_checkout
 def ship_controls() -> None:
-    """Train the networks of known bias that are missing; write them, and their verdicts on the instruments, to checkpoints/controls."""
-    from ..evidence import reliability
+    """Train the networks of known bias that are missing; write what they say of the instruments.
+
+    Those of one world go to checkpoints/controls with their verdicts; of those of the crossed experiment, hours of training, the rows go to
+    checkpoints/worlds.
+    """
+    from ..evidence import crossed, reliability
+    from .crossing import run
 
     typer.echo(reliability.ship())
+    errors = run()
+    typer.echo(crossed.place(crossed.CROSSED).parent)
+    for error in errors:
+        typer.echo(f"atviz: {error}", err=True)
+    if errors:
+        raise typer.Exit(1)
 
 
 @shipping_app.command("transfer", hidden=True)
@@ -68,17 +79,3 @@ def readme() -> None:
     from .pages import fill_all
 
     fill_all()
-
-
-@shipping_app.command("crossed", hidden=True)
-@in_a_checkout
-def ship_crossed() -> None:
-    """Train and measure the cells of the crossed experiment that are missing; their rows lie in checkpoints/worlds/crossed.csv."""
-    from .crossing import run, table
-
-    errors = run()
-    typer.echo(table())
-    for error in errors:
-        typer.echo(f"atviz: {error}", err=True)
-    if errors:
-        raise typer.Exit(1)

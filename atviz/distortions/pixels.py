@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from ..models import check_images
+from .draws import uniform
 
 
 def saturate(x: Tensor, level: float) -> Tensor:
@@ -64,6 +66,31 @@ def grayscale(x: Tensor, share: float) -> Tensor:
         raise ValueError(f"images have {x.shape[1]} channels; a luma needs 3")
     luma = (torch.tensor([0.299, 0.587, 0.114], dtype=x.dtype, device=x.device)[:, None, None] * x).sum(1, keepdim=True)
     return (1 - share) * x + share * luma
+
+
+def channel_shuffle(x: Tensor, level: float = 1, *, generator: torch.Generator | None = None) -> Tensor:
+    """(1 − level)·x + level·shuffled: each image's channels in another order, drawn for each image; a level of 0 is the identity.
+
+    The five orders that are not the original one are equally likely. An image takes one random number. Gray images do not change.
+
+    Raises:
+        ValueError: a level outside [0, 1], or images that have not three channels.
+
+    >>> import torch
+    >>> x = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+    >>> channel_shuffle(x, generator=torch.Generator().manual_seed(0)).flatten()
+    tensor([0.2000, 0.3000, 0.1000])
+
+    Source: Burgert et al. 2025, whose draw can also be the original order.
+    """
+    check_images(x)
+    if not 0 <= level <= 1:
+        raise ValueError(f"level is {level}; it must be in [0, 1] (0 leaves the image as it is)")
+    if x.shape[1] != 3:
+        raise ValueError(f"images have {x.shape[1]} channel{'s' * (x.shape[1] != 1)}; to shuffle colors, they must have 3")
+    drawn = uniform(len(x), 1, generator)
+    orders = torch.tensor([*permutations(range(3))][1:], device=drawn.device)[(drawn[:, 0] * 5).long()].to(x.device)
+    return (1 - level) * x + level * x[torch.arange(len(x), device=x.device)[:, None], orders]
 
 
 def reverse(x: Tensor, *, mean: Sequence[float], clip: bool = False) -> Tensor:

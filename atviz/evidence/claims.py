@@ -32,6 +32,7 @@ RIVALS = {
     "chosen pair": "against the mean of both pairs: the better pair was chosen by the same numbers",
     "clean accuracy": "loss of clean accuracy: the networks ranked by it, in place of their robustness",
     "larger cue": "with a silhouette as faint as the texture: the step of color, otherwise the larger cue, is made as small",
+    "worlds": "choice of the world: networks trained where the texture fills the image and the cues have other amplitudes and scales",
     "seeds": "one seed: the finding with every network trained again from other seeds",
 }
 

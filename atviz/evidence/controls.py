@@ -16,6 +16,7 @@ from ..data import SHAPES, Images, ShapeTex
 from ..models import check_fits, device_of, fingerprint
 from ..training import Plan, Trainer
 from .conflict import cue_conflict
+from .drawn import DRAWN, READS
 from .instruments import ACCURACY, INSTRUMENTS, MAPS, key, named
 from .intervals import mean_interval
 from .maps import COPIES, map_numbers, method_of
@@ -84,7 +85,7 @@ def readings(
     """What each instrument reads on each network: ``network``, ``seed``, ``instrument``, ``value``, ``ci_low``, ``ci_high`` (95 %).
 
     Distortions are read on all images of ``agree``, whose cues agree. Saliency numbers are means over the first ``saliency_images``, those
-    of SmoothGrad with so many noisy ``copies``.
+    of SmoothGrad with so many noisy ``copies``. What needs drawn images is read as `drawn` says.
     """
     by_label = {n.label: n.model for n in networks}
     wanted = {i.name: i.judged for i in INSTRUMENTS if i.reads == ACCURACY and i.judged}
@@ -93,8 +94,10 @@ def readings(
     rows: list[dict[str, Any]] = []
     for n in networks:
         numbers = {method: _numbers(n.model, images, mask, method, copies, store) for method in ("SmoothGrad", "Grad")}
-        for i, level in [(instrument, level) for instrument in INSTRUMENTS for level in instrument.judged]:
-            if i.reads == ACCURACY:
+        for i, level in [(instrument, level) for instrument in (*INSTRUMENTS, *DRAWN) for level in instrument.judged]:
+            if i.reads == READS:
+                value, low, high = i.function(n.model, agree, store)
+            elif i.reads == ACCURACY:
                 value, low, high = accuracy.loc[(n.label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
             else:
                 value, low, high = mean_interval(numbers[i.method][i.number])

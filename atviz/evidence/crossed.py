@@ -70,8 +70,10 @@ class Cell:
     @property
     def label(self) -> str:
         """The name of its folder."""
-        how = f"{self.norm}-{self.eps:g}" if self.norm != "none" else "-".join((self.cue, *([self.view] * (self.view != "all")), f"{self.share:g}"))
-        return f"{self.world}-{how}-s{self.seed}"
+        how = [self.norm, f"{self.eps:g}"]
+        if self.norm == "none":
+            how = [self.cue, *([self.view] * (self.view != "all")), f"{self.share:g}"]
+        return "-".join([self.world, *how, f"s{self.seed}"])
 
 
 KEY = [*Cell.__dataclass_fields__]

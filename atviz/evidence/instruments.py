@@ -37,15 +37,17 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Instrument:
-    """A distortion, whose number is accuracy on correct, or a number of saliency maps, whose number is the mean over images.
+    """A distortion, whose number is accuracy on correct; a number of saliency maps, whose number is the mean over images; or, in `drawn`, a
+    number of drawn images.
 
-    ``function`` of a distortion is ``(x, level) -> x``, of a map's number ``(maps) -> (N,)``. Keyword arguments name what else it needs:
+    ``function`` of a distortion is ``(x, level) -> x``, of a map's number ``(maps) -> (N,)``, of a number of drawn images
+    ``(model, drawn, store) -> (value, ci_low, ci_high)``. Keyword arguments name what else it needs:
     ``generator``, ``stylizer``, ``mean``; ``x``, ``mask``.
     """
 
     name: str
     title: str | Callable[[float], str]  # in words; {level} stands for the level
-    function: Callable[..., Tensor]
+    function: Callable[..., Any]
     reads: str = ACCURACY
     short: str = ""  # of its slider
     axis: str = ""  # what the level is, on an axis
@@ -255,6 +257,13 @@ INSTRUMENTS: list[Instrument] = [
     Instrument("reverse", lambda level: "colors reversed" if level == 1 else f"colors reversed by {100 * level:g} %", reverse, short="reversal",
                axis="share of the reversed image", levels=(0.25, 0.5, 0.75, 1.0), original=0,
                said=(Said(1.0, "equal", "Table 2", ITAZURI, DROP),)),
+    # of later papers; the controls judge them
+    Instrument("bilateral", "smoothed by a bilateral filter, level {level}", _renamed(_d.bilateral), axis="level (units of pixels)", sign=1, judged=(0.2,)),
+    Instrument("nl_means", "smoothed by non-local means, level {level}", _renamed(_d.nl_means), axis="level (units of pixels)", sign=1, judged=(0.2,)),
+    Instrument("patch_rotate", "{level} × {level} patches turned in their places", _renamed(_d.patch_rotate), axis="k (image cut into k × k patches)",
+               fits=lambda level, h, w: h == w and h % level == 0, draws=lambda level, h, w: int(level) ** 2, sign=-1, judged=(4,)),
+    Instrument("channel_shuffle", "with its channels in another order", _renamed(_d.channel_shuffle), axis="share of the shuffled image",
+               draws=lambda level, h, w: 1, sign=1, judged=(1,)),
     # the same filters without the mean: they also measure brightness
     Instrument("high_pass_dark", "high-pass filtered, radius {level}, mean removed (measures brightness, too)", _renamed(_d.high_pass),
                axis="radius removed (cycles per image), mean removed"),

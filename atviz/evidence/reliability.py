@@ -17,6 +17,7 @@ from ..saliency import rank_correlation
 from .accuracy import accuracy
 from .claims import MARGIN
 from .controls import CONTROLS, IMAGES, SALIENCY, Control, grid, readings, truth
+from .drawn import DRAWN
 from .instruments import INSTRUMENTS, Instrument, key
 from .intervals import Z95, mean_interval, t_quantile
 from .records import store_of_home
@@ -24,7 +25,7 @@ from .records import store_of_home
 
 def judged() -> dict[str, tuple[Instrument, float]]:
     """The instruments that the controls read, at each of their levels, by `key`."""
-    return {key(i.name, level): (i, level) for i in INSTRUMENTS for level in i.judged}
+    return {key(i.name, level): (i, level) for i in (*INSTRUMENTS, *DRAWN) for level in i.judged}
 
 
 def titles() -> dict[str, str]:

@@ -20,6 +20,8 @@ from ..evidence import (
     Store,
     Study,
     accuracy,
+    choice,
+    crossed,
     decisions,
     find,
     findings,
@@ -43,7 +45,7 @@ CLAIMS = {
         Claim("clean", 0, "accuracy on clean images", "lower", "Table 1", rivals=("unfinished", "seeds")),
         Claim("robust", 0, "accuracy under PGD", "higher", "Table 1", rivals=("underfit", "noise", "hidden gradient", "seeds")),
         Claim("shape_bias", 0, "decided by shape where drawn shapes and textures conflict", "higher", "section 1, in words",
-              rivals=("larger cue", "seeds")),
+              rivals=("larger cue", "worlds", "seeds")),
         Claim("invariance", 1024, f"accuracy under PGD against accuracy on correct, saturated to level 1024{_OVER}", "higher",
               "section 4.2, in words", rivals=("clean accuracy", "levels")),
         Claim("sensitivity", 2, f"accuracy under PGD against accuracy on correct, 2 × 2 patches shuffled{_OVER}", "lower",
@@ -157,9 +159,18 @@ def shape_bias_finding(
     rivals = {
         "larger cue": Rival("larger cue", "instead", small.difference, small.ci_low, small.ci_high,
                             note=f"at that step the subject classifies {100 * still:.0f} % of the images whose cues agree"),
-        "seeds": seeds,
+        "worlds": _worlds(), "seeds": seeds,
     }  # fmt: skip
     return replace(findings.with_rivals(finding, rivals), images="drawn images, 00_controls")
+
+
+def _worlds() -> Rival:
+    """In how many worlds, other than that of the finding, adversarial training moves networks to shape, by the rows of `crossed` that ship."""
+    rows = crossed.rows(crossed.CROSSED)
+    if not len(rows):
+        return Rival.unmeasured("worlds", "no rows of other worlds ship")
+    moved = choice.shifts(rows).set_index("world").moved.drop("inside", errors="ignore")
+    return Rival("worlds", "count", agree=int((moved == "shape").sum()), of=len(moved))
 
 
 def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | None:

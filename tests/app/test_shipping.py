@@ -13,24 +13,25 @@ CALLED = {
     "transfer": "atviz.evidence.zoo.publish_backbones",
     "seeds": "atviz.evidence.zoo.publish_seeds",
     "readme": "atviz.app.pages.fill_all",
-    "crossed": "atviz.app.crossing.run",
 }
 
 
 @pytest.mark.parametrize("command", CALLED)
 def test_a_hidden_command_does_what_its_name_says(command, monkeypatch):
     calls = []
-    monkeypatch.setattr(CALLED[command], lambda: calls.append(command) or ([] if command == "crossed" else Path("made/here")))
+    monkeypatch.setattr(CALLED[command], lambda: calls.append(command) or Path("made/here"))
+    monkeypatch.setattr("atviz.app.crossing.run", lambda: calls.append("crossed") or [])
     done = CliRunner().invoke(app, [command])
-    assert done.exit_code == 0 and calls == [command]
+    assert done.exit_code == 0 and calls == [command, *["crossed"] * (command == "controls")]
     assert (str(Path("made/here")) in done.output) == (command in ("controls", "transfer", "seeds"))
     assert f"\n  {command} " not in CliRunner().invoke(app, ["--help"]).output
 
 
-def test_cells_that_failed_are_told(monkeypatch):
-    monkeypatch.setattr("atviz.app.crossing.run", lambda: ["inside shape seed 0: no memory"])
-    done = CliRunner().invoke(app, ["crossed"])
-    assert done.exit_code == 1 and "atviz: inside shape seed 0: no memory" in done.output
+def test_trainings_that_failed_are_told(monkeypatch):
+    monkeypatch.setattr(CALLED["controls"], lambda: Path("made/here"))
+    monkeypatch.setattr("atviz.app.crossing.run", lambda: ["inside-shape-1-s0: no memory"])
+    done = CliRunner().invoke(app, ["controls"])
+    assert done.exit_code == 1 and "atviz: inside-shape-1-s0: no memory" in done.output
 
 
 @pytest.mark.parametrize("command", CALLED)

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atviz.distortions import patch_counts, patch_shuffle
+from atviz.distortions import patch_counts, patch_rotate, patch_shuffle
 
 
 def patches(image, k):
@@ -90,3 +91,44 @@ def test_k_that_does_not_divide_is_refused_with_those_that_do(images, size, k, r
 def test_whole_number_as_float_is_a_count(images, seeded):
     x = images(2, 1, 8, 8)
     assert torch.equal(patch_shuffle(x, 4.0, generator=seeded()), patch_shuffle(x, 4, generator=seeded()))
+
+
+# --- patches turned in their place
+
+
+@given(k=st.integers(1, 4), side=st.integers(1, 5), channels=st.integers(1, 3), seed=st.integers(0, 999))
+def test_each_patch_is_turned_in_its_place(images, seeded, k, side, channels, seed):
+    x = images(3, channels, k * side, k * side, seed)
+    y = patch_rotate(x, k, generator=seeded(seed))
+    for before, after in zip(x, y, strict=True):
+        for i in range(k):
+            for j in range(k):
+                here = np.s_[:, i * side : (i + 1) * side, j * side : (j + 1) * side]
+                turned = [np.rot90(before[here].numpy(), turn, axes=(1, 2)) for turn in range(4)]
+                assert any(np.array_equal(after[here].numpy(), one) for one in turned)
+
+
+def test_every_turn_of_every_patch_is_equally_likely(seeded):
+    x = torch.arange(16.0).view(1, 1, 4, 4).expand(3200, 1, 4, 4) / 16
+    y = patch_rotate(x, 2, generator=seeded())
+    outcomes, counts = torch.unique(y.flatten(1), dim=0, return_counts=True)
+    assert len(outcomes) == 4**4
+    assert ((counts - 12.5) ** 2 / 12.5).sum() < 330.5  # chi-squared of 255 degrees of freedom: exceeded once in a thousand
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_turn_takes_one_random_number_of_each_patch(images, seeded, k):
+    x, generator = images(50, 1, 6, 6), seeded(3)
+    parts = [patch_rotate(part, k, generator=generator) for part in x.split(7)]
+    assert torch.equal(torch.cat(parts), patch_rotate(x, k, generator=seeded(3)))
+    behind = seeded(3)
+    torch.rand(50, k * k, generator=behind)
+    assert torch.equal(torch.rand(5, generator=generator), torch.rand(5, generator=behind))
+
+
+def test_patches_to_turn_are_square_and_fill_the_image(images):
+    with pytest.raises(ValueError, match=r"images are 8x12 pixels; they must be square"):
+        patch_rotate(images(1, 3, 8, 12), 4)
+    with pytest.raises(ValueError, match=r"28x28 pixels cannot be cut into 3x3 patches; k can be 1, 2, 4, 7, 14, 28$"):
+        patch_rotate(images(1), 3)
+    assert torch.equal(patch_rotate(images(2), 28), images(2))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atviz.distortions import reverse, saturate, shift
+from atviz.distortions import channel_shuffle, grayscale, reverse, saturate, shift
 
 LEVELS = [0.25, 0.5, 1, 2, 4, 8, 16, 64, 1024]  # the paper's
 
@@ -72,3 +72,36 @@ def test_reversal_leaves_the_range_of_pixels_unless_it_is_clipped():
 def test_a_mean_for_other_channels_is_refused(images):
     with pytest.raises(ValueError, match="mean has 1 values for 3 channels"):
         reverse(images(1, 3, 8, 8), mean=[0.5])
+
+
+def test_channels_get_each_other_order_equally_often(seeded):
+    x = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1).expand(1000, 3, 2, 1)
+    y = channel_shuffle(x, generator=seeded())
+    assert torch.equal(y[:, :, 0], y[:, :, 1])  # channels stay whole
+    orders, counts = torch.unique(y[:, :, 0, 0], dim=0, return_counts=True)
+    assert len(orders) == 5 and not (y == x[:, :, :1]).flatten(1).all(1).any()
+    assert torch.equal(orders.sort(1).values, x[:5, :, 0, 0])
+    assert ((counts - 200) ** 2 / 200).sum() < 18.5  # chi-squared of 4 degrees of freedom: exceeded once in a thousand
+
+
+@given(level=st.floats(0, 1))
+def test_shuffled_channels_are_mixed_in_by_their_share(images, seeded, level):
+    x = images(6, 3, 4, 4)
+    whole = channel_shuffle(x, generator=seeded(1))
+    torch.testing.assert_close(channel_shuffle(x, level, generator=seeded(1)), (1 - level) * x + level * whole)
+    torch.testing.assert_close(whole.sum(1), x.sum(1))  # the same values
+
+
+def test_gray_images_have_no_channels_to_shuffle(images):
+    gray = grayscale(images(3, 3, 8, 8), 1)
+    assert torch.equal(channel_shuffle(gray), gray)
+    for channels, said in [(1, "1 channel"), (2, "2 channels"), (4, "4 channels")]:
+        with pytest.raises(ValueError, match=rf"^images have {said}; to shuffle colors, they must have 3$"):
+            channel_shuffle(images(2, channels, 4, 4))
+
+
+def test_a_shuffle_takes_one_random_number_of_each_image(images, seeded):
+    generator, behind = seeded(3), seeded(3)
+    channel_shuffle(images(7, 3, 4, 4), generator=generator)
+    torch.rand(7, generator=behind)
+    assert torch.equal(torch.rand(5, generator=generator), torch.rand(5, generator=behind))

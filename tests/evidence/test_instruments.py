@@ -30,7 +30,15 @@ from atviz.evidence.instruments import ACCURACY, INSTRUMENTS, MAPS, Said, key, n
 from atviz.models import Network, Networks
 
 MEAN = (0.3,)
-USUAL = {"patch_shuffle": 4, "random_modes": 0.4, "random_modes_code": 0.4, "random_modes_dark": 0.4, "stylize": 0.8, "reverse": 0.75}
+USUAL = {
+    "patch_shuffle": 4,
+    "patch_rotate": 2,
+    "random_modes": 0.4,
+    "random_modes_code": 0.4,
+    "random_modes_dark": 0.4,
+    "stylize": 0.8,
+    "reverse": 0.75,
+}
 FUNCTIONS = {
     "stylize": lambda x, level, stylizer: stylizer(x, alpha=level),
     "saturate": lambda x, level: d.saturate(x, level),
@@ -55,12 +63,17 @@ def usual(name):
     return USUAL.get(name, (find(name).judged or (3,))[-1])
 
 
-DRAWN = ("random_modes", "patch_shuffle", "random_modes_code", "random_modes_dark")
+DRAWN = ("random_modes", "patch_shuffle", "patch_rotate", "channel_shuffle", "random_modes_code", "random_modes_dark")
 MEASURED = [i for i in INSTRUMENTS if i.judged or i.said]
 
 
 def draw(n, h=28, w=28, *, channels=1):
     return torch.rand(n, channels, h, w, generator=torch.Generator().manual_seed(0))
+
+
+def suited(name, n, h, w, channels=1):
+    """Images of a size that a distortion takes."""
+    return draw(n, h, h if name == "patch_rotate" else w, channels=3 if name == "channel_shuffle" else channels)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +102,7 @@ def test_a_distortion_is_the_function_at_its_level(name, material):
 @pytest.mark.parametrize("name", named(ACCURACY))
 @pytest.mark.parametrize("size", [(4, 4), (28, 28), (32, 16)])
 def test_batches_of_any_size_give_the_same_images(name, size, material):
-    x, level, instrument = draw(12, *size), usual(name), find(name)
+    x, level, instrument = suited(name, 12, *size), usual(name), find(name)
     whole = instrument.at(level, seed=5, material=material)(x)
     for batch in (1, 5, 7):
         distort = instrument.at(level, seed=5, material=material)
@@ -100,7 +113,7 @@ def test_batches_of_any_size_give_the_same_images(name, size, material):
 @pytest.mark.parametrize("name", named(ACCURACY))
 @pytest.mark.parametrize(("size", "channels"), [((28, 28), 1), ((16, 32), 3)])
 def test_one_image_alone_is_distorted_as_in_its_place(name, size, channels, material):
-    x, level, instrument = draw(9, *size, channels=channels), usual(name), find(name)
+    x, level, instrument = suited(name, 9, *size, channels), usual(name), find(name)
     given = {"seed": 5, "material": material | {"mean": (0.3,) * channels}}
     whole = instrument.at(level, **given)(x)
     for place in (0, 1, 6):

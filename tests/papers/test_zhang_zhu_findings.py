@@ -4,14 +4,25 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import nn
 
 from atviz import attacks, evidence, models, saliency
-from atviz.data import shapetex
-from atviz.evidence import Outcomes, Store, Study, mean_interval, paired_difference, rank_interval, robust_accuracy, unpaired_difference
+from atviz.data import WORLDS, shapetex
+from atviz.evidence import (
+    Outcomes,
+    Store,
+    Study,
+    crossed,
+    mean_interval,
+    paired_difference,
+    rank_interval,
+    robust_accuracy,
+    unpaired_difference,
+)
 from atviz.models import Networks
 from atviz.papers import zhang_zhu_findings as zz
 
@@ -230,6 +241,14 @@ def says(shape, texture, *, faint=(20, 20), agreeing=N):
     )
 
 
+@pytest.fixture(autouse=True)
+def other_worlds(monkeypatch):
+    """No rows of other worlds, unless a test puts some there."""
+    found = [pd.DataFrame()]
+    monkeypatch.setattr("atviz.evidence.crossed.rows", lambda table: found[0])
+    return found
+
+
 def shape_bias(**networks):
     return zz.shape_bias_finding(networks, DRAWN, baseline="normal", subject="adv")
 
@@ -241,7 +260,7 @@ def test_the_shape_bias_is_of_the_images_that_a_cue_decides():
     expected = paired_difference(place < 24, place < 10, given_a=(place < 24) | (place >= 32), given_b=place >= 0)
     assert numbers(found) == expected and found.n == N
     assert (found.images, found.verdict) == ("drawn images, 00_controls", "agrees")
-    assert rivals(found).keys() == {"larger cue", "seeds"}
+    assert rivals(found).keys() == {"larger cue", "worlds", "seeds"}
     assert (rivals(found)["seeds"].kind, rivals(found)["seeds"].note) == ("unmeasured", "one training of each network")
 
 
@@ -252,6 +271,21 @@ def test_the_larger_cue_is_taken_away():
     assert rival.value == pytest.approx(-0.2) and rival.note == "at that step the subject classifies 75 % of the images whose cues agree"
     assert found.doubts == [f"{rival.words} it is {rival.number(percent=True)}"]
     assert torch.equal(FAINT.mask, shapetex(N, cue="conflict", seed=1, size=SIDE).mask)  # the same images in other colors
+
+
+@pytest.mark.parametrize("agreeing", [1, 4])
+def test_other_worlds_count_where_training_moves_to_shape(agreeing, other_worlds):
+    worlds = [name for name in WORLDS if name != "inside"]
+    rows = [
+        vars(crossed.Cell(world, norm=norm, eps=eps, seed=seed)) | {"clean": 0.9, "n": 100, "shape": share, "texture": 1 - share}
+        for i, world in enumerate([*worlds, "inside"])
+        for seed in range(3)
+        for norm, eps, share in (("none", 0.0, 0.1 + 0.01 * seed), ("linf", 0.05, 0.9 if i < agreeing or world == "inside" else 0.1 + 0.02 * (seed == 1)))
+    ]  # fmt: skip
+    other_worlds[0] = pd.DataFrame(rows)
+    found = shape_bias(normal=[says(10, 30)], adv=[says(24, 8)])
+    assert (rivals(found)["worlds"].agree, rivals(found)["worlds"].of) == (agreeing, 6)
+    assert ("choice of the world: the same at only 1 of 6" in found.doubts) == (agreeing == 1)
 
 
 def test_the_step_is_as_long_as_the_textures():
