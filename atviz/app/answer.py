@@ -52,9 +52,12 @@ def pictures(folder: Path, findings: Sequence[dict[str, Any]], small: Collection
 
 
 def sentence(cards: Sequence[dict[str, Any]]) -> str:
-    """The answer to the page's question, from the findings beside the pictures; "" where they have no verdict."""
-    found = [finding for card in cards for finding in card["findings"] if finding["verdict"] in VERDICTS[:3]]
-    if not found:
+    """The answer to the page's question, from the findings beside the pictures.
+
+    "" where one of them has no verdict: the networks are not those that the papers compare, and a finding of drawn images is of others.
+    """
+    found = [finding for card in cards for finding in card["findings"]]
+    if not found or any(finding["verdict"] not in VERDICTS[:3] for finding in found):
         return ""
     agree, disagree = (sum(finding["verdict"] == verdict for finding in found) for verdict in VERDICTS[:2])
     doubted = sum(bool(finding["cautions"]) for finding in found if finding["verdict"] == "agrees")

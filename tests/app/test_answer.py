@@ -44,7 +44,7 @@ def test_the_answer_says_what_the_findings_say(cards, said):
 
 
 def test_without_a_verdict_there_is_no_answer():
-    assert answer.sentence(card("not judged")) == answer.sentence([]) == ""
+    assert answer.sentence(card("not judged")) == answer.sentence(card("not judged", "agrees")) == answer.sentence([]) == ""
 
 
 def test_durations():
