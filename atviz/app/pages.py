@@ -59,7 +59,7 @@ def fill(page: Path, results: Path) -> None:
     """Fill the blocks of a page: what stands between ``<!-- KIND: RUN -->`` and ``<!-- end -->``.
 
     KIND is ``headlines`` of the run in ``results/RUN``, its ``findings``, or those on ``others`` than its test images,
-    ``table: RUN NAME`` for its file ``tables/NAME.csv``; or, of what ships, ``instruments: controls``, ``worlds: shifts`` and
+    ``table: RUN NAME`` for its file ``tables/NAME.csv``; or, of what ships, ``instruments: controls``, ``worlds: outcomes`` and
     ``worlds: instruments``. A block whose run is not in ``results`` stays as it is.
     """
 
@@ -67,7 +67,7 @@ def fill(page: Path, results: Path) -> None:
         folder = results / match["run"]
         lines = {
             "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder, own=True), "others": lambda: _findings(folder, own=False),
-            "instruments": _instruments, "worlds": {"shifts": _shifts, "instruments": _by_world}.get(match["run"], list),
+            "instruments": _instruments, "worlds": {"outcomes": _outcomes, "instruments": _by_world}.get(match["run"], list),
             "table": lambda: _table(folder / "tables" / f"{match['name']}.csv"),
         }[match["kind"]]()  # fmt: skip
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
@@ -133,21 +133,32 @@ def _table(path: Path) -> list[str]:
     return [_line(line) for line in (["", *wide.columns], ["---", *["--:"] * len(wide.columns)], *rows)]
 
 
-def _shifts() -> list[str]:
-    """In which worlds adversarial training moves networks to shape, and who predicted it."""
+def _outcomes() -> list[str]:
+    """What decides in each world after adversarial training, and who predicted it."""
     rows = crossed.rows(crossed.CROSSED)
-    moved = choice.shifts(rows) if len(rows) else rows
-    header = ["world", "amplitude of shape, texture", "scale of shape to texture", "normal", "shift [95 %]", *crossed.HYPOTHESES]
-    worlds, predicted = across.settings().set_index("world"), crossed.predictions().set_index("world")
+    found = choice.outcomes(rows) if len(rows) else rows
+    header = [
+        "world",
+        "shape ±",
+        "texture ±",
+        "scale of shape to texture",
+        "normal",
+        "ε",
+        "adversarial [95 %]",
+        "decides",
+        *crossed.HYPOTHESES,
+    ]
+    worlds, scale = across.settings().set_index("world"), crossed.predictions().set_index("world")["scale ratio"]
     body = [
         [
-            r["world"], f"{worlds['shape ±'][r['world']]:.2f}, {worlds['texture ±'][r['world']]:.2f}",
-            f"{predicted['scale ratio'][r['world']]:.1f}", _signed(r["normal"]),
-            f"{_signed(r['shift'])} [{_signed(r['ci_low'])}, {_signed(r['ci_high'])}]", *(r[name] for name in crossed.HYPOTHESES),
+            name, f"{worlds['shape ±'][name]:.2f}", f"{worlds['texture ±'][name]:.2f}", f"{scale[name]:.1f}", _signed(r["normal"]),
+            f"{r['eps']:g}", f"{_signed(r['adversarial'])} [{_signed(r['low'])}, {_signed(r['high'])}]", r["decides"],
+            *(r[hypothesis] for hypothesis in crossed.HYPOTHESES),
         ]
-        for r in moved.to_dict("records")
+        for r in found.to_dict("records")
+        for name in [r["world"]]
     ]  # fmt: skip
-    return [_line(line) for line in (header, ["---", *["--:"] * 4, *["---"] * 3], *body)] if body else []
+    return [_line(line) for line in (header, ["---", *["--:"] * 6, *["---"] * 4], *body)] if body else []
 
 
 def _by_world() -> list[str]:

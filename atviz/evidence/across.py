@@ -12,7 +12,7 @@ import torch
 from ..data import WORLDS
 from ..saliency import rank_correlation
 from . import crossed
-from .choice import LEARNED
+from .choice import learned
 from .intervals import mean_interval
 from .reliability import judged
 
@@ -36,7 +36,7 @@ def in_worlds(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
         with their intervals, ``unreliable`` where one of them lies below, else ``uncertain``. Instruments without a sign are left out.
     """
     both = rows.merge(read, on=crossed.KEY)
-    both = both[both.clean >= LEARNED]
+    both = both[learned(both)]
     kinds = [crossed.Cell(*key).kind for key in both[crossed.KEY].itertuples(index=False)]
     both = both.assign(kind=kinds, decides=both["shape"] - both.texture)
     found = []

@@ -21,7 +21,8 @@ TERMS = {
 }
 # the hypothesis that a term speaks for, where it is above zero
 SPEAKS = dict(zip(("adversarial", "adversarial:amplitude", "adversarial:scale"), crossed.HYPOTHESES, strict=True))
-LEARNED = 0.5  # accuracy on images like those of the training, below which a network is left out: what it uses is hardly to be seen
+CHANCE = 1 / 8
+LEARNED = 0.5  # accuracy on images like those of the training, below which a network is left out: what it uses can hardly be seen
 
 
 def design(rows: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def design(rows: pd.DataFrame) -> pd.DataFrame:
 def fit(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
     """A logistic regression of "decided by shape, not by texture" on the terms, over the normal networks and those trained under a norm.
 
-    Networks that did not learn their images (`LEARNED`) are left out. Of each network its conflict images count that are decided by one of
+    Networks that did not learn (`learned`) are left out. Of each network its conflict images count that are decided by one of
     the two cues.
 
     Returns:
@@ -79,8 +80,14 @@ def fit(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
 
 
 def usable(rows: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
-    """The rows of ordinary networks that were trained with both cues, normally or under a norm, and learned their images."""
-    return rows[(rows.cue == "both") & (rows.view == "all") & rows.norm.isin(["none", norm]) & (rows.clean >= LEARNED)]
+    """The rows of ordinary networks that were trained with both cues, normally or under a norm, and learned: `learned`."""
+    chosen = rows[(rows.cue == "both") & (rows.view == "all") & rows.norm.isin(["none", norm])]
+    return chosen[learned(chosen)]
+
+
+def learned(rows: pd.DataFrame) -> pd.Series:
+    """Which networks learned their images: at least `LEARNED` of them, and, under an attack of the training's ε, more than by chance."""
+    return (rows.clean >= LEARNED) & ((rows.norm == "none") | (rows.robust > CHANCE))
 
 
 def _ratios(world: str) -> tuple[float, float, float]:
@@ -89,32 +96,38 @@ def _ratios(world: str) -> tuple[float, float, float]:
     return float(np.log2(one / other)), float(np.log2(large / small)), min(one, other)
 
 
-def shifts(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
-    """Where adversarial training moves the choice in each world, beside the predictions of the hypotheses (`crossed.predictions`).
+def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
+    """What decides in each world after adversarial training, beside the predictions of the hypotheses (`crossed.predictions`).
 
-    The choice is the share of conflict images decided by shape minus that by texture. Columns: ``world``; ``normal``, its mean over seeds;
-    ``shift``: the mean over all ε of the adversarially trained networks' choice, minus that of the normal network of the same seed, with its
-    95 % t interval over seeds ``ci_low``, ``ci_high``; ``most``: the largest of these shifts over ε, mean over seeds, and ``at``, its ε;
-    ``networks`` that count; ``moved``: ``shape`` or ``texture`` where the interval lies on one side of zero, else ``neither``; and of each
-    hypothesis whether it said so: ``right``, ``wrong``, or ``open`` where it says nothing of the world.
+    A network's *choice* is the share of conflict images that it decides by shape minus that by texture. Of each world the strongest attack
+    counts that networks of all seeds learned under (`learned`).
+
+    Returns:
+        ``world``; ``normal``, the choice of the normal networks, mean over seeds; ``eps`` of the strongest attack; ``adversarial``, the choice
+        of the networks trained under it, with its 95 % t interval over seeds ``low``, ``high``; ``shift``, the difference of the two
+        networks of each seed, with ``shift_low`` and ``shift_high``; ``seeds``; ``decides``: ``shape`` or ``texture`` where the interval of
+        the choice lies on one side of zero, else ``either``; and, of each hypothesis, whether it predicted this: ``right``, ``wrong``, or
+        ``open`` where it says nothing of the world.
     """
     used = usable(rows, norm).assign(choice=lambda r: r["shape"] - r.texture)
+    trained = rows[(rows.norm == norm) & (rows.cue == "both")].groupby(["world", "eps"]).seed.nunique()
     predicted = crossed.predictions().set_index("world")
     found = []
     for world, part in used.groupby("world", sort=False):
         normal = part[part.norm == "none"].set_index("seed").choice
-        moved = part[part.norm == norm]
-        moved = moved.assign(shift=moved.choice - moved.seed.map(normal)).dropna(subset="shift")
-        if not len(moved):
+        by_eps = part[part.norm == norm].groupby("eps").seed.nunique()
+        whole = [float(eps) for eps in by_eps.index if by_eps[eps] == trained[world, eps]]
+        if not whole or normal.empty:
             continue
-        shift, low, high = mean_interval(moved.groupby("seed")["shift"].mean().to_numpy())
-        by_eps = moved.groupby("eps")["shift"].mean()
-        said = "shape" if low > 0 else "texture" if high < 0 else "neither"
+        robust = part[(part.norm == norm) & (part.eps == max(whole))].set_index("seed").choice
+        value, low, high = mean_interval(robust.to_numpy())
+        shift, shift_low, shift_high = mean_interval((robust - normal).dropna().to_numpy())
+        decides = "shape" if low > 0 else "texture" if high < 0 else "either"
         row = {
-            "world": world, "normal": normal.mean(), "shift": shift, "ci_low": low, "ci_high": high, "most": by_eps.max(), "at": by_eps.idxmax(),
-            "networks": len(moved), "moved": said,
+            "world": world, "normal": normal.mean(), "eps": max(whole), "adversarial": value, "low": max(low, -1.0), "high": min(high, 1.0),
+            "shift": shift, "shift_low": shift_low, "shift_high": shift_high, "seeds": len(robust), "decides": decides,
         }  # fmt: skip
-        found.append(row | {name: _judged(predicted[name][world], said) for name in crossed.HYPOTHESES})
+        found.append(row | {name: _judged(predicted[name][world], decides) for name in crossed.HYPOTHESES})
     return pd.DataFrame(found)
 
 

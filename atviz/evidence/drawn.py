@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from .. import saliency
 from ..data import ShapeTex
 from ..distortions import noise_band
-from ..models import device_of, predict
+from ..models import device_of, fingerprint, predict
 from .channel import channel
 from .frequencies import frequency_conflict
 from .grounds import replaced_grounds
 from .instruments import Instrument
 from .intervals import mean_interval
-from .records import Store
+from .records import Store, cell
 from .stable import output_stability
 
 READS = "number of drawn images"
 RADIUS = 4  # cycles per image, that divide low from high frequencies
-MAPPED = 100  # images of which maps are made
+MAPPED, MASKED = 100, 400  # images of which maps are made, and images that are classified under each noise
 SD = 0.02  # of the noise against which maps should be stable
 CENTERS, SDS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.025, 0.05, 0.1, 0.2, 0.4)  # of critical-band masking: cycles per image, units of pixels
 Reading = tuple[float, float, float]  # a number, and its 95 % interval over images
@@ -56,30 +56,34 @@ def instability(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -
 
 def channel_center(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:
     """``log₂ center`` of the network's `channel`. No interval over images: both ends are the number."""
-    center = float(np.log2(_channel(model, drawn)["center"]))
+    center = float(np.log2(_channel(model, drawn, store)["center"]))
     return center, center, center
 
 
 def channel_width(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:
     """``bandwidth`` of the network's `channel`, in octaves. No interval over images: both ends are the number."""
-    width = float(_channel(model, drawn)["bandwidth"])
+    width = float(_channel(model, drawn, store)["bandwidth"])
     return width, width, width
 
 
-def _channel(model: nn.Module, drawn: ShapeTex) -> pd.Series:
-    labels = drawn.images.y.cpu()
+def _channel(model: nn.Module, drawn: ShapeTex, store: Store | None) -> pd.Series:
+    seen = drawn.images[:MASKED]
+    labels = seen.y.cpu()
 
     def under(center: float, sd: float) -> float:
         generator = torch.Generator().manual_seed(int(center))  # the same noise for all networks, weaker or stronger
 
         def noisy() -> Iterator[tuple[Tensor, Tensor]]:
-            for x, y in drawn.images.batches(100, device=device_of(model)):
+            for x, y in seen.batches(100, device=device_of(model)):
                 yield noise_band(x, center, sd=sd, generator=generator), y
 
         return float((predict(model, noisy())[:, 0].cpu() == labels).float().mean())
 
     asked = [(CENTERS[0], 0.0), *((center, sd) for center in CENTERS for sd in SDS)]
-    return channel(pd.DataFrame([{"model": "", "center": c, "sd": sd, "accuracy": under(c, sd)} for c, sd in asked])).iloc[0]
+    key = {"measure": "masked", "bands": asked, "model": fingerprint(model), "images": seen.digest}
+    found = cell(store, key, lambda: [under(*each) for each in asked])
+    rows = [{"model": "", "center": center, "sd": sd, "accuracy": value} for (center, sd), value in zip(asked, found, strict=True)]
+    return channel(pd.DataFrame(rows)).iloc[0]
 
 
 # rows as those of `instruments.INSTRUMENTS`; the function is (model, drawn, store) -> `Reading`

@@ -169,8 +169,9 @@ def _worlds() -> Rival:
     rows = crossed.rows(crossed.CROSSED)
     if not len(rows):
         return Rival.unmeasured("worlds", "no rows of other worlds ship")
-    moved = choice.shifts(rows).set_index("world").moved.drop("inside", errors="ignore")
-    return Rival("worlds", "count", agree=int((moved == "shape").sum()), of=len(moved))
+    found = choice.outcomes(rows)
+    others = found[found.world != "inside"]
+    return Rival("worlds", "count", agree=int((others.shift_low > 0).sum()), of=len(others))
 
 
 def relation(study: Study, measure: str, levels: Sequence[float]) -> Finding | None:

@@ -20,7 +20,7 @@ def tables(follows):
     """Rows and readings; ``follows``: instrument → world → how its reading follows the share decided by shape (1, 0 or −1)."""
     rng = np.random.default_rng(0)
     shape = np.array([SHAPE[cell.kind] for cell in CELLS]) + rng.normal(0, 0.01, len(CELLS))
-    rows = pd.DataFrame(map(asdict, CELLS)).assign(clean=0.99, shape=shape, texture=1 - shape)
+    rows = pd.DataFrame(map(asdict, CELLS)).assign(clean=0.99, robust=np.nan, shape=shape, texture=1 - shape)
     read = pd.DataFrame(map(asdict, CELLS))
     for name, how in follows.items():
         factor = np.array([how(cell.world) for cell in CELLS])

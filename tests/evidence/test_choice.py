@@ -11,7 +11,7 @@ from atviz.evidence import choice, crossed
 def made(rule, seeds=range(5), spread=0.3):
     """Rows of all worlds and radii; ``rule`` gives the log odds of shape from the columns of the design."""
     cells = [cell for cell in crossed.cells(seeds=seeds) if cell.cue == "both" and cell.view == "all"]
-    rows = pd.DataFrame([vars(cell) | {"clean": 0.95, "n": 1000} for cell in cells])
+    rows = pd.DataFrame([vars(cell) | {"clean": 0.95, "robust": 0.6, "n": 1000} for cell in cells])
     own = np.random.default_rng(0).normal(0, spread, len(rows))
     shape = 1 / (1 + np.exp(-(rule(choice.design(rows)) + own)))
     return rows.assign(shape=shape, texture=1 - shape)
@@ -59,22 +59,28 @@ def test_too_few_seeds_or_worlds_are_an_error():
         choice.fit(rows)
 
 
-def test_a_shift_is_the_choice_of_adversarial_minus_that_of_normal_networks():
-    """Towards shape by 0.2 where it is the larger cue, and away from it where it is the smaller one; a world where nothing learned is left out."""
+def test_outcomes_are_of_the_strongest_attack_that_all_seeds_learned():
+    """Adversarial networks decide by the larger cue; under the two strongest attacks one seed learns nothing."""
     signs = {name: np.sign(np.round(np.log(world.amplitudes[0] / world.amplitudes[1]), 1)) for name, world in WORLDS.items()}
     rows = made(lambda columns: columns["scale"], spread=0.2)
-    normal = rows[rows.norm == "none"].set_index(["world", "seed"])["shape"]
-    start = normal.loc[pd.MultiIndex.from_frame(rows[["world", "seed"]])].to_numpy()
-    step = np.where(rows.norm == "none", 0, rows.world.map(signs) * 0.1 * rows.eps.rank(pct=True) * 2)
-    rows = rows.assign(shape=start + step, texture=1 - start - step)
-    rows.loc[(rows.world == "inside") & (rows.norm != "none"), "clean"] = 0.1
-    found = choice.shifts(rows).set_index("world")
+    adversarial = rows.norm != "none"
+    share = np.where(adversarial, 0.5 + 0.3 * rows.world.map(signs) + 0.01 * (rows.seed - 2), rows["shape"])
+    rows = rows.assign(shape=share, texture=1 - share, robust=np.where(adversarial, 0.6, np.nan))
+    place = rows.groupby(["world", "norm", "seed"]).eps.rank()
+    rows.loc[adversarial & (place >= 4) & (rows.seed == 3), "robust"] = 0.1
+    rows.loc[(rows.world == "inside") & adversarial, "clean"] = 0.1
+    found = choice.outcomes(rows).set_index("world")
     assert "inside" not in found.index and len(found) == len(WORLDS) - 1
     for world, row in found.iterrows():
-        assert row.moved == {1: "shape", -1: "texture", 0: "neither"}[signs[world]]
+        assert row.eps == crossed.radii(WORLDS[world])[2] and row.seeds == 5
+        assert row.adversarial == pytest.approx(0.6 * signs[world]) and row.low < row.adversarial < row.high
+        assert row.decides == {1: "shape", -1: "texture", 0: "either"}[signs[world]]
         assert row["larger amplitude"] == ("open" if signs[world] == 0 else "right")
         assert row["shape"] == ("right" if signs[world] == 1 else "wrong")
-        assert row.networks == 25 and row.ci_low <= row["shift"] <= row.ci_high
-        part = rows[(rows.world == world) & (rows.norm == "linf")]
-        expected = (part["shape"] - part.texture).mean() - (2 * normal.loc[world] - 1).mean()
-        assert row["shift"] == pytest.approx(expected)
+        normal = rows[(rows.world == world) & ~adversarial]
+        assert row["shift"] == pytest.approx(row.adversarial - (normal["shape"] - normal.texture).mean())
+
+
+def test_a_network_that_hides_its_gradient_has_learned_nothing():
+    rows = pd.DataFrame({"clean": [0.9, 0.9, 0.9, 0.4], "norm": ["none", "linf", "linf", "none"], "robust": [np.nan, 0.02, 0.3, np.nan]})
+    assert choice.learned(rows).tolist() == [True, False, True, False]
