@@ -71,9 +71,10 @@ def _by_seed(part: pd.DataFrame, resamples: int = RESAMPLES) -> tuple[float, flo
     seeds = [np.flatnonzero(part.seed == seed) for seed in part.seed.unique()]
     if not resamples or len(seeds) < 2:
         return rho, float("nan"), float("nan")
-    rng = np.random.default_rng(0)
-    drawn = (np.concatenate([seeds[i] for i in rng.integers(len(seeds), size=len(seeds))]) for _ in range(resamples))
-    many = [float(rank_correlation(value[i][None], decides[i][None])[0]) for i in drawn]
+    drawn = np.sort(np.random.default_rng(0).integers(len(seeds), size=(resamples, len(seeds))), 1)
+    different, place = np.unique(drawn, axis=0, return_inverse=True)  # few, since there are few seeds
+    chosen = (np.concatenate([seeds[i] for i in row]) for row in different)
+    many = np.array([float(rank_correlation(value[i][None], decides[i][None])[0]) for i in chosen])[place.ravel()]
     low, high = np.nanpercentile(many, [2.5, 97.5])
     return rho, float(low), float(high)
 
