@@ -107,7 +107,7 @@ def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
         of the networks trained under it, with its 95 % t interval over seeds ``low``, ``high``; ``shift``, the difference of the two
         networks of each seed, with ``shift_low`` and ``shift_high``; ``seeds``; ``decides``: ``shape`` or ``texture`` where the interval of
         the choice lies on one side of zero, else ``either``; and, of each hypothesis, whether it predicted this: ``right``, ``wrong``, or
-        ``open`` where it says nothing of the world.
+        ``open`` where it says nothing of the world, or the interval does not say what decides.
     """
     used = usable(rows, norm).assign(choice=lambda r: r["shape"] - r.texture)
     trained = rows[(rows.norm == norm) & (rows.cue == "both")].groupby(["world", "eps"]).seed.nunique()
@@ -132,4 +132,6 @@ def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
 
 
 def _judged(predicted: str, said: str) -> str:
-    return "open" if predicted == "either" else "right" if predicted == said else "wrong"
+    if "either" in (predicted, said):
+        return "open"
+    return "right" if predicted == said else "wrong"
