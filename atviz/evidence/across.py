@@ -46,7 +46,8 @@ def in_worlds(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
         for world, part in both.dropna(subset=[name]).groupby("world", sort=False):
             signed = part.assign(value=instrument.sign * part[name])
             wide = signed[signed.kind.isin(POLES)].pivot(index="seed", columns="kind", values="value").reindex(columns=list(POLES))
-            gap, gap_low, gap_high = mean_interval((wide[POLES[0]] - wide[POLES[1]]).dropna().to_numpy())
+            gaps = (wide[POLES[0]] - wide[POLES[1]]).dropna().to_numpy()
+            gap, gap_low, gap_high = mean_interval(gaps) if len(gaps) else (float("nan"),) * 3
             rho, rho_low, rho_high = _by_seed(signed)
             row: dict[str, Any] = {
                 "instrument": name, "world": world, "gap": gap, "gap_low": gap_low, "gap_high": gap_high, "rho": rho, "rho_low": rho_low,

@@ -76,6 +76,13 @@ def test_networks_that_learned_nothing_do_not_count():
     assert (found.networks == 3 * 4).all()
 
 
+def test_an_instrument_without_a_reading_of_a_pole_is_uncertain():
+    rows, read = tables({"saturate-1024": lambda world: 1})
+    read.loc[[cell.kind == "shape-only" for cell in CELLS], "saturate-1024"] = np.nan
+    found = across.in_worlds(rows, read)
+    assert found.gap.isna().all() and (found.verdict == "uncertain").all()
+
+
 def test_settings_are_those_of_the_worlds():
     table = across.settings().set_index("world")
     assert list(table.index) == list(WORLDS)

@@ -59,4 +59,4 @@ def test_the_table_of_instruments_frames_the_worlds_where_one_is_reliable():
     said = [text.get_text() for text in ax.texts]
     assert said[:4] == ["+0.90", "+0.20", "−0.30", "+0.70"] and said[4:] == ["measures amplitude", "uncertain"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["saturated", "shuffled"]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["one-\nworld", "other"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["one\nworld", "other"]

@@ -88,7 +88,7 @@ def instruments_by_world(found: pd.DataFrame, overall: pd.DataFrame, titles: Map
     for i, verdict in enumerate(overall.verdict):
         ax.annotate(verdict, (len(worlds) + 0.1, i + 0.5), va="center", annotation_clip=False, **NOTE)
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(ax.get_xticks(), [world.replace("-", "-\n", 1) for world in worlds], rotation=0)
+    ax.set_xticks(ax.get_xticks(), [world.replace("-", "\n") for world in worlds], rotation=0)
     ax.tick_params(length=0)
     return figure
 
