@@ -137,7 +137,11 @@ def network(cell: Cell, *, train: int = TRAIN, epochs: int = EPOCHS) -> tuple[nn
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CatastrophicOverfitting)  # it is in the row
         report = fit(made, recipe(cell, epochs=epochs), training, watched, seed=cell.seed)
-    card = {"model": {}, "recipe": describe(recipe(cell, epochs=epochs)), "of": of, "cell": asdict(cell), "training": report}
+    last = report["history"][-1]
+    card = {
+        "model": {}, "recipe": describe(recipe(cell, epochs=epochs)), "seed": cell.seed, "of": of, "cell": asdict(cell), "training": report,
+        "metrics": {"clean": last["clean"], "probe": last["robust"]}, "collapsed_at": report["collapsed_at"],
+    }  # fmt: skip
     models.checkpoints.save(folder, made.state_dict(), card)
     return made.eval(), report
 

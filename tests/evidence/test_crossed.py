@@ -6,7 +6,9 @@ from dataclasses import astuple
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from atviz.app.cli import app
 from atviz.data import WORLDS, World
 from atviz.evidence import controls, crossed, reliability
 from atviz.evidence.crossed import Cell
@@ -90,6 +92,12 @@ def home(tmp_path, monkeypatch):
 def test_a_network_that_learned_one_cue_has_it_in_its_row(home):
     row = crossed.measured("alike-fine-shape", "shape", train=2000, test=200, epochs=6)
     assert row["alone_shape"] > 0.6 > 0.4 > row["alone_texture"] and row["shape"] > 0.6 and row["shape_rank"] > 2 * row["texture_rank"]
+
+
+def test_a_kept_network_is_listed_like_any_other(home):
+    crossed.network(Cell("inside", "shape"), train=128, epochs=1)
+    listed = CliRunner().invoke(app, ["models", "list"])
+    assert listed.exit_code == 0 and "inside-shape-1-s0" in listed.output
 
 
 def test_an_untextured_network_has_seen_no_texture(home):
