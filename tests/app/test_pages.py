@@ -84,7 +84,7 @@ def test_all_pages_are_filled_and_their_figures_copied(tmp_path, monkeypatch):
 
 def blocks_of(name):
     return re.findall(
-        r"<!-- (?:headlines|findings|others|table|instruments): .+? -->\n(.*?)<!-- end -->", (ROOT / name).read_text(), re.DOTALL
+        r"<!-- (?:headlines|findings|others|table|instruments|worlds): .+? -->\n(.*?)<!-- end -->", (ROOT / name).read_text(), re.DOTALL
     )
 
 

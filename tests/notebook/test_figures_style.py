@@ -75,6 +75,18 @@ DRAWN = {
     ),
     "learning_curves": lambda: figures.learning_curves(values(("epoch", 1, 2)).rename(columns={"ci_low": "low", "ci_high": "high"})),
     "accuracy_intervals": lambda: figures.accuracy_intervals(values(), values(("run", 1, 2))),
+    "deciding": lambda: figures.deciding(
+        pd.DataFrame([{"world": "inside", "eps": e, "measure": "by shape", "value": e, "ci_low": 0.0, "ci_high": 1.0} for e in (0.0, 0.1, 0.2)]),
+        {"inside": (0.2, 0.1)},
+    ),
+    "coefficients": lambda: figures.coefficients(
+        {"L∞": pd.DataFrame({"title": ["shape"], "coefficient": [1.0], "ci_low": [0.5], "ci_high": [1.5]})}
+    ),
+    "instruments_by_world": lambda: figures.instruments_by_world(
+        pd.DataFrame({"instrument": ["saturate"], "world": ["inside"], "rho": [0.9], "verdict": ["reliable"]}),
+        pd.DataFrame({"instrument": ["saturate"], "verdict": ["reliable"]}),
+        {"saturate": "saturated"},
+    ),
     "bias_curve": lambda: figures.bias_curve(
         pd.DataFrame({"eps": [0.0, 0.1], "shape_bias": [0.3, 0.8], "ci_low": [0.2, 0.7], "ci_high": [0.4, 0.9]}),
         pd.DataFrame({"network": ["normal", "pgd-inf-0.1"], "eps": [0, 0.1], "shape_bias": [0.3, 0.8]}),
