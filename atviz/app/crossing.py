@@ -23,7 +23,8 @@ def run(engine: Callable[[], Local] = Local, wanted: list[crossed.Cell] | None =
     wanted = crossed.cells() if wanted is None else wanted
     trained = [Task(cell.label, crossed.measured, astuple(cell)) for cell in crossed.missing(crossed.rows(crossed.CROSSED), wanted)]
     errors = _kept(engine(), trained, "trainings", crossed.CROSSED)
-    unread = crossed.missing(crossed.rows(crossed.READINGS), [cell for cell in wanted if not any(cell.label in said for said in errors)])
+    failed = {said.partition(": ")[0] for said in errors}
+    unread = crossed.missing(crossed.rows(crossed.READINGS), [cell for cell in wanted if cell.label not in failed])
     unread.sort(key=lambda cell: (cell.seed, cell.world))
     parts = [(f"{world} seed {seed}", list(part)) for (seed, world), part in groupby(unread, key=lambda cell: (cell.seed, cell.world))]
     return errors + _kept(engine(), [Task(name, crossed.read, (part,)) for name, part in parts], "readings", crossed.READINGS)

@@ -13,10 +13,10 @@ from ..data import WORLDS
 from ..saliency import rank_correlation
 from . import crossed
 from .choice import learned
+from .controls import CONTROLS
 from .intervals import mean_interval
 from .reliability import judged
 
-POLES = ("shape-only", "texture-only")
 RESAMPLES = 2000
 
 
@@ -45,13 +45,13 @@ def in_worlds(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
             continue
         for world, part in both.dropna(subset=[name]).groupby("world", sort=False):
             signed = part.assign(value=instrument.sign * part[name])
-            wide = signed[signed.kind.isin(POLES)].pivot(index="seed", columns="kind", values="value").reindex(columns=list(POLES))
-            gaps = (wide[POLES[0]] - wide[POLES[1]]).dropna().to_numpy()
+            wide = signed[signed.kind.isin(CONTROLS)].pivot(index="seed", columns="kind", values="value").reindex(columns=list(CONTROLS))
+            gaps = (wide[CONTROLS[0]] - wide[CONTROLS[1]]).dropna().to_numpy()
             gap, gap_low, gap_high = mean_interval(gaps) if len(gaps) else (float("nan"),) * 3
             rho, rho_low, rho_high = _by_seed(signed)
             row: dict[str, Any] = {
                 "instrument": name, "world": world, "gap": gap, "gap_low": gap_low, "gap_high": gap_high, "rho": rho, "rho_low": rho_low,
-                "rho_high": rho_high, "rho_inner": _by_seed(signed[~signed.kind.isin(POLES)], 0)[0], "networks": len(part),
+                "rho_high": rho_high, "rho_inner": _by_seed(signed[~signed.kind.isin(CONTROLS)], 0)[0], "networks": len(part),
             }  # fmt: skip
             found.append(row | {"verdict": _verdict(row)})
     return pd.DataFrame(found)

@@ -49,9 +49,10 @@ def alignment(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> 
 
 
 def instability(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:
-    """``log₁₀ ratio`` of `output_stability`, mean over those of the first `MAPPED` images that are classified correctly with the noise, too."""
+    """``log₁₀ ratio`` of `output_stability`, mean over the first `MAPPED` images that stay correct under the noise; NaN without any."""
     ratio = output_stability(model, drawn.images[:MAPPED], sd=SD, store=store)["ratio"]
-    return mean_interval(np.log10(ratio[np.isfinite(ratio) & (ratio > 0)]))
+    kept = ratio[np.isfinite(ratio) & (ratio > 0)]
+    return mean_interval(np.log10(kept)) if len(kept) else (float("nan"),) * 3
 
 
 def channel_center(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:

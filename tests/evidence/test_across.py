@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from atviz.data import WORLDS
-from atviz.evidence import across, crossed, reliability
+from atviz.evidence import across, controls, crossed, reliability
 
 SHAPE = {"shape-only": 1.0, "shape 0.5": 0.8, "normal": 0.5, "texture 0.5": 0.2, "texture-only": 0.0}
 CELLS = [
@@ -55,7 +55,7 @@ def test_an_instrument_is_judged_by_where_it_is_reliable():
 
 def test_a_rank_correlation_is_also_given_without_the_two_poles():
     rows, read = tables({"saturate-1024": lambda world: 1})
-    inner = ~np.array([cell.kind in across.POLES for cell in CELLS])
+    inner = ~np.array([cell.kind in controls.CONTROLS for cell in CELLS])
     read.loc[inner, "saturate-1024"] = 0.5 - 0.1 * rows["shape"][inner]  # the poles are ordered rightly, all others wrongly
     found = across.in_worlds(rows, read)
     assert (found.rho_inner < -0.9).all() and (found.gap > 0.5).all() and (found.rho > found.rho_inner).all()
