@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """The network without its world and seed, in words: ``shape-only``, ``texture ¾``, ``PGD L∞ ε=0.02``."""
+        """The network without its world and seed, in words: ``shape-only``, ``texture 0.75``, ``PGD L∞ ε=0.02``."""
         if self.norm != "none":
             return f"PGD {'L∞' if self.norm == 'linf' else 'L2'} ε={self.eps:g}"
         if self.cue == "both":
@@ -116,9 +116,9 @@ def recipe(cell: Cell, *, epochs: int = EPOCHS) -> Recipe:
     )  # fmt: skip
 
 
-def images(cell: Cell, n: int, cue: str = "both", *, test: bool = True, **given: Any) -> ShapeTex:
-    """Images of a cell's world: of test, the same for all cells of a world and seed, or of its training."""
-    return shapetex(n, cue=cue, seed=2 * cell.seed + test, world=WORLDS[cell.world], **given)
+def images(cell: Cell, n: int, cue: str = "both", **given: Any) -> ShapeTex:
+    """Test images of a cell's world, the same for all cells of a world and seed."""
+    return shapetex(n, cue=cue, seed=2 * cell.seed + 1, world=WORLDS[cell.world], **given)
 
 
 def network(cell: Cell, *, train: int = TRAIN, epochs: int = EPOCHS) -> tuple[nn.Module, dict[str, Any]]:
