@@ -41,7 +41,7 @@ def deciding(rows: pd.DataFrame, amplitudes: Mapping[str, Sequence[float]]) -> F
         ax.set_title(world)
         ax.set_xticks(range(len(eps)), [f"{e:.2g}".removeprefix("0") if e else "0" for e in eps])
         for amplitude, cue in zip(amplitudes[world], ("shape", "texture"), strict=True):
-            place = np.interp(np.log(amplitude), np.log(eps[1:]), range(1, len(eps)))
+            place = 1 + np.log(amplitude / eps[1]) / np.log(eps[2] / eps[1])  # the radii have equal ratios
             ax.axvline(place, **LINE | {"color": CUES[f"by {cue}"]["color"], "linestyle": "--"})
     figure.supxlabel(
         "ε of adversarial training (0: normal). Dashed: amplitude of the texture (blue) and of the silhouette (red)", fontsize=10
