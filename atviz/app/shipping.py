@@ -40,13 +40,13 @@ def ship_controls() -> None:
     """Train the networks of known bias that are missing; write what they say of the instruments.
 
     Those of one world go to checkpoints/controls with their verdicts; of those of the crossed experiment, hours of training, the rows go to
-    checkpoints/worlds.
+    checkpoints/worlds, with those of the controls on real images.
     """
     from ..evidence import crossed, reliability
-    from .crossing import run
+    from .crossing import run, run_removed
 
     typer.echo(reliability.ship())
-    errors = run()
+    errors = run() + run_removed()
     typer.echo(crossed.place(crossed.CROSSED).parent)
     for error in errors:
         typer.echo(f"atviz: {error}", err=True)

@@ -21,9 +21,10 @@ def doses(x: Tensor, distorted: Tensor) -> dict[str, Tensor]:
 
     ``local_variance``: mean variance in all squares of 5 × 5 pixels, distorted / original. ``high_frequency``: energy of the Fourier
     modes above a quarter of a cycle per pixel, distorted / original. ``gradient``: Pearson correlation of the magnitudes of the two Sobel
-    gradients; 0 where the distorted image has the same everywhere. ``color``: mean distance of the pixels' colors from the nearest gray,
-    distorted / original. The first three are of the luma (`grayscale`). A distortion that adds something can give more than 1. NaN where
-    the original has none, such as the color of gray images.
+    gradients; 0 where the distorted image has the same everywhere. ``color``: how far the pixels' colors, as differences from the nearest
+    gray, go in their first direction: Σ ⟨distorted, original⟩ / Σ ⟨original, original⟩; below 0 for opposite colors. The first three are
+    of the luma (`grayscale`). A distortion that adds something can give more than 1. NaN where the original has none, such as the color
+    of gray images.
 
     Raises:
         ValueError: shapes that differ, images below 5 × 5 pixels, or of neither one nor three channels.
@@ -51,7 +52,7 @@ def doses(x: Tensor, distorted: Tensor) -> dict[str, Tensor]:
         "local_variance": _left(_local_variance(luma_a), _local_variance(luma_b)),
         "high_frequency": _left(_high_energy(luma_a), _high_energy(luma_b)),
         "gradient": _correlation(_gradient(luma_a), _gradient(luma_b)),
-        "color": _left(_colorfulness(a), _colorfulness(b)),
+        "color": _left(_same_color(a, a), _same_color(a, b)),
     }
 
 
@@ -84,6 +85,6 @@ def _correlation(original: Tensor, distorted: Tensor) -> Tensor:
     return torch.where(spread_a > NONE, torch.where(spread_b > NONE, found, 0), torch.nan)
 
 
-def _colorfulness(images: Tensor) -> Tensor:
-    """(N, 1 or 3, H, W) → (N,). Differences of channels, whose squares sum to C times the squared distance, are exactly 0 for gray."""
-    return ((images - images.roll(1, 1)).square().sum(1) / images.shape[1]).sqrt().mean((1, 2))
+def _same_color(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over pixels of ⟨color of a, color of b⟩: (N, 1 or 3, H, W) → (N,). Differences of channels are exactly 0 for gray."""
+    return ((a - a.roll(1, 1)) * (b - b.roll(1, 1))).sum(1).mean((1, 2)) / a.shape[1]

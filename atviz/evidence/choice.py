@@ -96,6 +96,14 @@ def _ratios(world: str) -> tuple[float, float, float]:
     return float(np.log2(one / other)), float(np.log2(large / small)), min(one, other)
 
 
+def strongest(rows: pd.DataFrame, *, norm: str = "linf") -> dict[str, float]:
+    """Of each world, the ε of the strongest attack that the networks of all its seeds learned under (`learned`); of none, the world is left out."""
+    under = rows[(rows.norm == norm) & (rows.cue == "both")]
+    every = under.assign(learned=learned(under)).groupby(["world", "eps"], sort=False).learned.all()
+    found = every[every].index.to_frame(index=False).groupby("world", sort=False).eps.max()
+    return {str(world): float(eps) for world, eps in found.items()}
+
+
 def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
     """What decides in each world after adversarial training, beside the predictions of the hypotheses (`crossed.predictions`).
 
@@ -110,21 +118,19 @@ def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
         ``open`` where it says nothing of the world, or the interval does not say what decides.
     """
     used = usable(rows, norm).assign(choice=lambda r: r["shape"] - r.texture)
-    trained = rows[(rows.norm == norm) & (rows.cue == "both")].groupby(["world", "eps"]).seed.nunique()
     predicted = crossed.predictions().set_index("world")
     found = []
-    for world, part in used.groupby("world", sort=False):
+    for world, eps in strongest(rows, norm=norm).items():
+        part = used[used.world == world]
         normal = part[part.norm == "none"].set_index("seed").choice
-        by_eps = part[part.norm == norm].groupby("eps").seed.nunique()
-        whole = [float(eps) for eps in by_eps.index if by_eps[eps] == trained[world, eps]]
-        if not whole or normal.empty:
+        if normal.empty:
             continue
-        robust = part[(part.norm == norm) & (part.eps == max(whole))].set_index("seed").choice
+        robust = part[(part.norm == norm) & (part.eps == eps)].set_index("seed").choice
         value, low, high = mean_interval(robust.to_numpy())
         shift, shift_low, shift_high = mean_interval((robust - normal).dropna().to_numpy())
         decides = "shape" if low > 0 else "texture" if high < 0 else "either"
         row = {
-            "world": world, "normal": normal.mean(), "eps": max(whole), "adversarial": value, "low": max(low, -1.0), "high": min(high, 1.0),
+            "world": world, "normal": normal.mean(), "eps": eps, "adversarial": value, "low": max(low, -1.0), "high": min(high, 1.0),
             "shift": shift, "shift_low": shift_low, "shift_high": shift_high, "seeds": len(robust), "decides": decides,
         }  # fmt: skip
         found.append(row | {name: _judged(predicted[name][world], decides) for name in crossed.HYPOTHESES})

@@ -33,6 +33,8 @@ RIVALS = {
     "clean accuracy": "loss of clean accuracy: the networks ranked by it, in place of their robustness",
     "larger cue": "with a silhouette as faint as the texture: the step of color, otherwise the larger cue, is made as small",
     "worlds": "choice of the world: networks trained where the texture fills the image and the cues have other amplitudes and scales",
+    "radius": "choice of the attack: the finding under every ε that was trained",
+    "definition": "choice of the definition: maps compared as a whole, and answers as probabilities",
     "seeds": "one seed: the finding with every network trained again from other seeds",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,11 @@ from ..models import check_fits, device_of, fingerprint
 from ..training import Plan, Trainer
 from .conflict import cue_conflict
 from .drawn import DRAWN, READS
-from .instruments import ACCURACY, INSTRUMENTS, MAPS, key, named
+from .instruments import ACCURACY, INSTRUMENTS, key
 from .intervals import mean_interval
 from .maps import COPIES, map_numbers, method_of
 from .outcomes import outcomes
-from .records import Store, cell
+from .records import Store, cell, each
 from .sweeps import table
 
 CONTROLS = ("shape-only", "texture-only")
@@ -87,38 +87,34 @@ def readings(
     Distortions are read on all images of ``agree``, whose cues agree. Saliency numbers are means over the first ``saliency_images``, those
     of SmoothGrad with so many noisy ``copies``. What needs drawn images is read as `drawn` says.
     """
-    by_label = {n.label: n.model for n in networks}
-    wanted = {i.name: i.judged for i in INSTRUMENTS if i.reads == ACCURACY and i.judged}
-    accuracy = table(outcomes(by_label, agree.images, wanted, store=store)).set_index(["model", "distortion", "level"])
+    known = [(instrument, level) for instrument in (*INSTRUMENTS, *DRAWN) for level in instrument.judged]
     images, mask = agree.images[:saliency_images], agree.mask[:saliency_images]
-    rows: list[dict[str, Any]] = []
-    for n in networks:
-        numbers = {method: _numbers(n.model, images, mask, method, copies, store) for method in ("SmoothGrad", "Grad")}
-        for i, level in [(instrument, level) for instrument in (*INSTRUMENTS, *DRAWN) for level in instrument.judged]:
-            if i.reads == READS:
-                value, low, high = i.function(n.model, agree, store)
-            elif i.reads == ACCURACY:
-                value, low, high = accuracy.loc[(n.label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
-            else:
-                value, low, high = mean_interval(numbers[i.method][i.number])
-            rows.append(
-                {"network": n.name, "seed": n.seed, "instrument": key(i.name, level), "value": value, "ci_low": low, "ci_high": high}
-            )
+
+    def read(missing: list[int]) -> Iterator[dict[str, list[float]]]:
+        by_label = {networks[i].label: networks[i].model for i in missing}
+        wanted = {i.name: i.judged for i in INSTRUMENTS if i.reads == ACCURACY and i.judged}
+        accuracy = table(outcomes(by_label, agree.images, wanted)).set_index(["model", "distortion", "level"])
+        for label, model in by_label.items():
+            numbers = {method: _of_maps(model, images, mask, map_numbers, method, copies) for method in ("SmoothGrad", "Grad")}
+            found = {}
+            for i, level in known:
+                if i.reads == READS:
+                    value = i.function(model, agree, None)
+                elif i.reads == ACCURACY:
+                    value = accuracy.loc[(label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
+                else:
+                    value = mean_interval(numbers[i.method][i.number])
+                found[key(i.name, level)] = [float(v) for v in value]
+            yield found
+
+    of = {"measure": "controls", "instruments": [key(i.name, level) for i, level in known], "images": agree.images.digest}
+    keys = [of | {"of maps": saliency_images, "copies": copies, "model": fingerprint(n.model)} for n in networks]
+    rows = [
+        {"network": n.name, "seed": n.seed, "instrument": name, "value": value, "ci_low": low, "ci_high": high}
+        for n, found in zip(networks, each(store, keys, read), strict=True)
+        for name, (value, low, high) in found.items()
+    ]
     return pd.DataFrame(rows)
-
-
-def _numbers(model: nn.Module, images: Images, mask: Tensor, method: str, copies: int, store: Store | None) -> dict[str, np.ndarray]:
-    names = sorted({row.number for row in named(MAPS).values()})
-    key = {
-        "measure": "controls",
-        "method": method,
-        "copies": copies,
-        "numbers": names,
-        "model": fingerprint(model),
-        "images": images.digest,
-    }
-    numbers = cell(store, key, lambda: {k: v.tolist() for k, v in _of_maps(model, images, mask, map_numbers, method, copies).items()})
-    return {name: np.array(values) for name, values in numbers.items()}
 
 
 def regions(
@@ -155,9 +151,13 @@ def region_table(
     """
     images, mask = conflict.images[:n], conflict.mask[:n]
     uniform = saliency.region_shares(torch.ones_like(mask)[:, None], mask)
-    rows: list[dict[str, Any]] = [{"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}]
-    for network in networks:
-        decided = replace(images, y=models.predict(network.model, images.batches(500, device=device_of(network.model)))[:, 0])
-        found = regions(network.model, decided, mask, copies=copies, store=store)
-        rows.append({"network": network.name, "seed": network.seed, **{name: float(v.mean()) for name, v in found.items()}})
-    return pd.DataFrame(rows)
+
+    def look(missing: list[int]) -> Iterator[dict[str, float]]:
+        for model in (networks[i].model for i in missing):
+            decided = replace(images, y=models.predict(model, images.batches(500, device=device_of(model)))[:, 0])
+            yield {name: float(v.mean()) for name, v in regions(model, decided, mask, copies=copies).items()}
+
+    keys = [{"measure": "region table", "copies": copies, "model": fingerprint(n.model), "images": images.digest} for n in networks]
+    found = zip(networks, each(store, keys, look), strict=True)
+    first: dict[str, Any] = {"network": "uniform map", "seed": None, **{name: float(v.mean()) for name, v in uniform.items()}}
+    return pd.DataFrame([first, *({"network": n.name, "seed": n.seed, **shares} for n, shares in found)])

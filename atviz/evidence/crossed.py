@@ -193,12 +193,12 @@ def place(table: str) -> Path:
     return home() / "checkpoints" / "worlds" / table
 
 
-def rows(table: str) -> pd.DataFrame:
-    """The rows of a table that belong to this experiment: kept here, else those that ship; an empty table where there are none."""
+def rows(table: str, experiment: str | None = None) -> pd.DataFrame:
+    """The rows of a table that belong to an experiment, this one by default: kept here, else those that ship; an empty table without any."""
     here = place(table)
     path = here if here.is_file() else shipped("checkpoints", "worlds", table)
     found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return found[found.experiment == digest()].reset_index(drop=True) if len(found) else found
+    return found[found.experiment == (experiment or digest())].reset_index(drop=True) if len(found) else found
 
 
 def missing(rows: pd.DataFrame, wanted: Sequence[Cell]) -> list[Cell]:

@@ -17,7 +17,7 @@ from .channel import channel
 from .frequencies import frequency_conflict
 from .grounds import replaced_grounds
 from .instruments import Instrument
-from .intervals import mean_interval
+from .intervals import bootstrap_mean, mean_interval
 from .records import Store, cell
 from .stable import output_stability
 
@@ -53,6 +53,14 @@ def instability(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -
     ratio = output_stability(model, drawn.images[:MAPPED], sd=SD, store=store)["ratio"]
     kept = ratio[np.isfinite(ratio) & (ratio > 0)]
     return mean_interval(np.log10(kept)) if len(kept) else (float("nan"),) * 3
+
+
+def relative_instability(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:
+    """log₁₀ of the mean ``ros`` of `output_stability` of Grad over the same images, with a bootstrap interval; NaN without any."""
+    ros = output_stability(model, drawn.images[:MAPPED], sd=SD, store=store)["ros"]
+    kept = ros[np.isfinite(ros) & (ros > 0)]
+    value, low, high = np.log10(bootstrap_mean(kept)) if len(kept) else (float("nan"),) * 3
+    return float(value), float(low), float(high)
 
 
 def channel_center(model: nn.Module, drawn: ShapeTex, store: Store | None = None) -> Reading:
@@ -94,6 +102,8 @@ DRAWN: list[Instrument] = [
     Instrument("grounds", "ground replaced by that of an image of another class", grounds, reads=READS, sign=1, judged=(0,)),
     Instrument("alignment", "Grad along the silhouette more than along the texture (difference of cosines)", alignment, reads=READS, sign=1, judged=(0,)),
     Instrument("instability", "change of Grad by change of the answer, under noise (log10)", instability, reads=READS, judged=(0,)),
+    Instrument("relative_instability", "relative output stability of Grad (log10 of the mean; higher is less stable)", relative_instability,
+               reads=READS, judged=(0,)),
     Instrument("channel_center", "critical-band masking: center of the channel (log2 of cycles per image)", channel_center, reads=READS, sign=-1,
                judged=(0,)),
     Instrument("channel_width", "critical-band masking: bandwidth of the channel (octaves)", channel_width, reads=READS, sign=1, judged=(0,)),

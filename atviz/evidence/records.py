@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, disk, home
+from .. import __version__, disk, home, shipped
 
 
 @dataclass
 class Store:
-    """A folder of records. ``computed`` and ``read`` count what this process did and what it found done."""
+    """A folder of records. ``computed`` and ``read`` count what this process did and what it found done.
+
+    Records are also found in the folder ``ready``, which is never written to.
+    """
 
     folder: Path
+    ready: Path | None = None
     computed: int = field(default=0, init=False)
     read: int = field(default=0, init=False)
 
@@ -30,7 +34,7 @@ class Store:
         """
         with suppress(KeyError):
             return self.find(key)
-        with disk.alone(self._path(key), wait=lambda said: None) if alone else nullcontext():
+        with disk.alone(self.folder / self.name(key), wait=lambda said: None) if alone else nullcontext():
             with suppress(KeyError):
                 return self.find(key)
             value = compute()
@@ -39,15 +43,13 @@ class Store:
 
     def find(self, key: dict[str, Any]) -> Any:
         """The value kept under ``key``; KeyError where there is none, or only a damaged file, or one that was written for another key."""
-        try:
-            kept = disk.read_json(self._path(key))
-            value, whole = kept["value"], kept["key"] == _plain(key) and _whole(kept)
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            raise KeyError(f"no record of {key}") from error
-        if not whole:
-            raise KeyError(f"no record of {key}")
-        self.read += 1
-        return value
+        for folder in (self.folder, self.ready):
+            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+                kept = disk.read_json(folder / self.name(key)) if folder else {}
+                if kept["key"] == _plain(key) and _whole(kept):
+                    self.read += 1
+                    return kept["value"]
+        raise KeyError(f"no record of {key}")
 
     def examined(self) -> tuple[int, list[Path]]:
         """How many records of the folder are whole, and the files of those that are not."""
@@ -63,12 +65,14 @@ class Store:
     def keep(self, key: dict[str, Any], value: Any) -> None:
         """Keep a value under ``key``, in a file that is complete or not there."""
         kept = {"key": _plain(key), "value": _plain(value)}
-        disk.write_json(self._path(key), kept | {"sha256": _checksum(**kept)}, indent=None)
+        disk.write_json(self.folder / self.name(key), kept | {"sha256": _checksum(**kept)}, indent=None)
         self.computed += 1
 
-    def _path(self, key: dict[str, Any]) -> Path:
+    @staticmethod
+    def name(key: dict[str, Any]) -> str:
+        """The name of a record's file."""
         text = json.dumps(key | {"atviz": __version__}, sort_keys=True)  # another version may measure otherwise
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _plain(value: Any) -> Any:
@@ -90,9 +94,26 @@ def cell(store: Store | None, key: dict[str, Any], compute: Callable[[], Any], *
     return compute() if store is None else store.cell(key, compute, alone=alone)
 
 
+def each(store: Store | None, keys: Sequence[dict[str, Any]], compute: Callable[[list[int]], Iterable[Any]]) -> list[Any]:
+    """The values kept under several keys; those that are not kept are computed together, and each is kept as soon as it is there.
+
+    ``compute`` gets the numbers of the missing keys, and yields their values in this order.
+    """
+    values: dict[int, Any] = {}
+    for i, key in enumerate(keys):
+        with suppress(KeyError):
+            values[i] = store.find(key) if store else values[i]
+    missing = [i for i in range(len(keys)) if i not in values]
+    for i, value in zip(missing, compute(missing) if missing else (), strict=True):
+        values[i] = value
+        if store:
+            store.keep(keys[i], value)
+    return [values[i] for i in range(len(keys))]
+
+
 def store_of_home() -> Store:
-    """The records in ``results/records``."""
-    return Store(home() / "results" / "records")
+    """The records in ``results/records``, and those that ship."""
+    return Store(home() / "results" / "records", shipped("checkpoints", "controls", "records"))
 
 
 def described(function: Callable[..., Any]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import seaborn.objects as so
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -74,23 +75,46 @@ def instruments_by_world(found: pd.DataFrame, overall: pd.DataFrame, titles: Map
     Rows as `evidence.across.in_worlds` and `evidence.across.overall`.
     """
     worlds, names = list(dict.fromkeys(found.world)), list(overall.instrument)
-    wide = found.pivot(index="instrument", columns="world", values="rho").loc[names, worlds]
     figure = Figure(figsize=(11, 0.34 * len(names) + 1.6))
+    ax = _ratings(figure, found.assign(column=found.world, value=found.rho), titles, names, worlds, found.verdict == "reliable")
+    for i, verdict in enumerate(overall.verdict):
+        ax.annotate(verdict, (len(worlds) + 0.1, i + 0.5), va="center", annotation_clip=False, **NOTE)
+    return figure
+
+
+@styled
+def instruments_by_kind(found: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """How each instrument orders the networks whose images lacked something and the normal ones. A frame: rightly, by its interval.
+
+    Rows as `evidence.removed.rated`. A kind of which nothing is expected has a ? behind its name.
+    """
+    kinds, names = list(dict.fromkeys(found.kind)), list(dict.fromkeys(found.instrument))
+    figure = Figure(figsize=(9, 0.34 * len(names) + 1.2))
+    shown = found.assign(column=found.kind, value=found.order)
+    ax = _ratings(figure, shown, titles, names, kinds, found.verdict == "right")
+    sign = found.drop_duplicates("kind").set_index("kind").expected
+    arrow = {1: "more shape", -1: "less shape", 0: "nothing expected"}
+    ax.set_xticks(ax.get_xticks(), [f"{kind}\n({arrow[sign[kind]]})" for kind in kinds], rotation=0)
+    return figure
+
+
+def _ratings(
+    figure: Figure, rows: pd.DataFrame, titles: Mapping[str, str], names: list[str], columns: list[str], framed: pd.Series
+) -> Axes:
+    """A heat map of ``value``, from −1 to 1, of each ``instrument`` and ``column``, with frames around the cells of the rows that are ``framed``."""
+    wide = rows.pivot(index="instrument", columns="column", values="value").loc[names, columns]
     ax = figure.add_subplot()
     numbers = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:+.2f}".replace("-", "−"))(wide)
     sns.heatmap(
         wide, vmin=-1, vmax=1, cmap="vlag", annot=numbers, fmt="", annot_kws={"size": 8.5}, cbar=False, linewidths=1, linecolor="white",
         yticklabels=[titles[name] for name in names], ax=ax,
     )  # fmt: skip
-    trusted = found[found.verdict == "reliable"]
-    for instrument, world in zip(trusted.instrument, trusted.world, strict=True):
-        ax.add_patch(_frame(worlds.index(world), names.index(instrument)))
-    for i, verdict in enumerate(overall.verdict):
-        ax.annotate(verdict, (len(worlds) + 0.1, i + 0.5), va="center", annotation_clip=False, **NOTE)
+    for instrument, column in rows.loc[framed, ["instrument", "column"]].itertuples(index=False):
+        ax.add_patch(_frame(columns.index(column), names.index(instrument)))
     ax.set(xlabel="", ylabel="")
-    ax.set_xticks(ax.get_xticks(), [world.replace("-", "\n") for world in worlds], rotation=0)
+    ax.set_xticks(ax.get_xticks(), [column.replace("-", "\n") for column in columns], rotation=0)
     ax.tick_params(length=0)
-    return figure
+    return ax
 
 
 def _frame(x: float, y: float) -> Rectangle:
