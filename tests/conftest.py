@@ -203,6 +203,6 @@ def smoke_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smoke_run(smoke_home: Path) -> Path:
     """The folder of `atviz run --profile smoke`: every notebook executed by papermill, on networks that are trained for a moment."""
     command = [sys.executable, "-c", "from atviz.app.cli import app; app()", "run", "--profile", "smoke", "--name", "smoke"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "ATVIZ_HOME": str(smoke_home)})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env={**os.environ, "ATVIZ_HOME": str(smoke_home)})
     assert done.returncode == 0, done.stdout + done.stderr
     return smoke_home / "results" / "smoke"

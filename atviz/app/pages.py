@@ -21,7 +21,9 @@ ZOO = "zoo-fashion"  # the run of the networks that ship
 FIGURES = {
     "saliency": "quick-fashion/figures/02_saliency_1-figure-9", "saturation": "quick-fashion/figures/04_saturate_2-figure-5",
     "worlds": "quick-fashion/figures/00_controls_1-worlds", "deciding": "quick-fashion/figures/00_controls_2-deciding",
-    "by-world": "quick-fashion/figures/00_controls_4-by-world", "controls": "quick-fashion/figures/00_controls_6-instruments",
+    "by-world": "quick-fashion/figures/00_controls_4-by-world", "removed": "quick-fashion/figures/00_controls_5-removed",
+    "controls": "quick-fashion/figures/00_controls_7-instruments", "heat": "quick-fashion/figures/00_controls_8-heat",
+    "doses": "quick-fashion/figures/00_controls_9-doses",
     "filters": "quick-fashion/figures/07_filters_2-figure-6",
     "layers": "quick-fashion/figures/08_layers_4-features", "sanity": "quick-fashion/figures/09_sanity_6-pairs",
     "fusion": "quick-fashion/figures/10_ensemble_transfer_2-accuracy", "zoo-saliency": "zoo-fashion/figures/02_saliency_1-figure-9",

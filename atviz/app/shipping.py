@@ -42,11 +42,13 @@ def ship_controls() -> None:
     Those of one world go to checkpoints/controls with their verdicts; of those of the crossed experiment, hours of training, the rows go to
     checkpoints/worlds, with those of the controls on real images.
     """
-    from ..evidence import crossed, reliability
+    from ..evidence import crossed, publishing
     from .crossing import run, run_removed
 
-    typer.echo(reliability.ship())
+    folder = publishing.ship()
+    typer.echo(folder)
     errors = run() + run_removed()
+    publishing.mark_worlds(folder / "verdicts.json")
     typer.echo(crossed.place(crossed.CROSSED).parent)
     for error in errors:
         typer.echo(f"atviz: {error}", err=True)

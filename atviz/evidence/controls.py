@@ -27,6 +27,7 @@ from .sweeps import table
 CONTROLS = ("shape-only", "texture-only")
 EPS = (0.005, 0.0075, 0.01, 0.015)
 SEEDS = (0, 1, 2)
+NORM = 2.0  # of the noise of Fourier heat maps: a standard deviation of 1/16 of the range of pixels
 STEPS = 3  # of PGD in training; all else is the quick profile's
 IMAGES = {"smoke": 64, "quick": 400, "zoo": 400, "full": 2000}  # behind each number, by profile
 SALIENCY = {"smoke": (16, 4), "quick": (100, 25), "zoo": (100, 25), "full": (200, 50)}  # images, and noisy copies of SmoothGrad
@@ -68,6 +69,12 @@ def grid(eps: Iterable[float] = EPS, seeds: Iterable[int] = SEEDS, *, profile: s
                 network.module.known = models.Known(list(SHAPES), network.shape)  # type: ignore[assignment]
             found.append(Control(name, seed, e, network.module, network.card))
     return found
+
+
+def poles(networks: Sequence[Control]) -> dict[str, list[nn.Module]]:
+    """The networks of the two single cues, the normal ones and those under the strongest attack: name → the networks of its seeds."""
+    strongest = max(networks, key=lambda n: n.eps).name
+    return {name: [n.model for n in networks if n.name == name] for name in (*CONTROLS, "normal", strongest)}
 
 
 def truth(networks: Sequence[Control], conflict: ShapeTex, *, store: Store | None = None) -> pd.DataFrame:

@@ -107,8 +107,14 @@ class Finding:
 
     @property
     def caution(self) -> str:
-        """Why the controls do not trust the finding's instrument as a sign of shape bias; "" where they trust it, or do not know it."""
+        """Why the controls do not trust the finding's instrument as a sign of shape bias; "" where they trust it, or do not know it.
+
+        The verdict is that over all worlds, where there is one; else that of the controls of one world.
+        """
         trust = verdicts().get(key(self.claim.measure, self.claim.level), {})
+        if worlds := trust.get("worlds"):
+            said = f"{worlds['verdict']} in the controls: reliable in {worlds['reliable_in']} of {worlds['worlds']} worlds"
+            return "" if worlds["verdict"] == "reliable" else said
         return f"{trust['verdict']} in the controls: {trust['why']}" if trust.get("why") else ""
 
     @property

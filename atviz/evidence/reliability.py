@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from .. import data, disk, home, models
-from ..data import shapetex
 from ..saliency import rank_correlation
-from .accuracy import accuracy
 from .claims import MARGIN
-from .controls import CONTROLS, IMAGES, SALIENCY, Control, grid, readings, truth
+from .controls import CONTROLS
 from .drawn import DRAWN
 from .instruments import INSTRUMENTS, Instrument, key
 from .intervals import Z95, mean_interval, t_quantile
-from .records import store_of_home
 
 
 def judged() -> dict[str, tuple[Instrument, float]]:
@@ -138,33 +132,3 @@ def summary(trust: pd.DataFrame) -> str:
         rivals = int((others.verdict == "rival").sum())
         text += f" Not taken for signs of shape bias are {len(others)} more; {rivals} of them could explain what another instrument reads."
     return text
-
-
-def ship() -> Path:
-    """Train the grid where it is missing, store it in 16 bits in ``checkpoints/controls``, and write what it says of the instruments.
-
-    Each card's accuracy is that of the stored weights. ``verdicts.json``, which `findings` reads, is of the full profile's images.
-    """
-    folder, store = home() / "checkpoints" / "controls", store_of_home()
-    for n in grid():
-        if not models.checkpoints.exists(folder / n.label):
-            models.checkpoints.save(folder / n.label, *_halved(n))
-    networks = grid()
-    agree, conflict = (shapetex(IMAGES["full"], cue=cue, seed=1) for cue in ("both", "conflict"))
-    bias = truth(networks, conflict, store=store)
-    saliency_images, copies = SALIENCY["full"]
-    read = readings(networks, agree, saliency_images=saliency_images, copies=copies, store=store)
-    record = {
-        "command": "atviz controls", "images": IMAGES["full"], "networks": len(networks), "biases": bias.round(4).to_dict("records"),
-        "instruments": {row["instrument"]: row for row in reliability(bias, read).round(4).to_dict("records")},
-    }  # fmt: skip
-    disk.write_json(folder / "verdicts.json", record)
-    return folder
-
-
-def _halved(network: Control) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State of a network with its floating-point numbers in 16 bits, and its card with the accuracy that these have."""
-    state = models.halve(network.model)
-    card, of = network.card, network.card["data"]
-    test = data.load(of["name"], "test", limit=of["test"])
-    return state, card | {"metrics": card["metrics"] | {"clean": accuracy(network.model, test)["top1"]}, "stored": "float16"}

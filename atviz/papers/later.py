@@ -10,15 +10,20 @@ WORLD = "inside"  # that of the networks in `evidence.controls`
 CLAIMS = {
     claim.measure: claim
     for claim in [
-        Claim("channel_width", 0, "bandwidth of the channel, by critical-band masking (octaves)", "higher", "abstract", "Subramanian et al.",
+        Claim("wider_channel", 0, "bandwidth of the channel, by critical-band masking (octaves)", "higher", "abstract", "Subramanian et al.",
               rivals=("radius", "worlds")),
-        Claim("grounds", 0, "accuracy on correct, ground replaced by that of an image of another class", "lower", "abstract", "Moayeri et al.",
+        Claim("ground", 0, "accuracy on correct, ground replaced by that of an image of another class", "lower", "abstract", "Moayeri et al.",
               rivals=("radius", "worlds")),
-        Claim("relative_instability", 0, "relative output stability of Grad (log10 of the mean; higher is less stable)", "higher", "abstract",
+        Claim("less_stable", 0, "relative output stability of Grad (log10 of the mean; higher is less stable)", "higher", "abstract",
               "Bhusal et al.", rivals=("definition", "radius", "worlds")),
     ]
 }  # fmt: skip
-OTHERWISE = {"relative_instability": "instability"}  # claim -> the same by another definition
+READ = {
+    "wider_channel": "channel_width",
+    "ground": "grounds",
+    "less_stable": "relative_instability",
+}  # claim -> the instrument that reads it
+OTHERWISE = {"less_stable": "instability"}  # claim -> the same by another definition
 
 
 def later_findings(read: pd.DataFrame, *, baseline: str, subject: str) -> list[Finding]:
@@ -31,7 +36,8 @@ def later_findings(read: pd.DataFrame, *, baseline: str, subject: str) -> list[F
     rows, elsewhere = [], by_world()
     for measure, claim in CLAIMS.items():
         values = {
-            name: part.value.dropna().to_numpy(float) for name, part in read[read.instrument == measure].groupby("network", sort=False)
+            name: part.value.dropna().to_numpy(float)
+            for name, part in read[read.instrument == READ[measure]].groupby("network", sort=False)
         }
         if any(len(values.get(name, ())) < 2 for name in (baseline, subject)):
             continue
@@ -49,7 +55,7 @@ def later_findings(read: pd.DataFrame, *, baseline: str, subject: str) -> list[F
             rivals["definition"] = Rival("definition", "instead", *unpaired_difference(a, b))
         finding = Finding(
             claim, float(values[baseline].mean()), None, float(values[subject].mean()), difference, low, high, names=(baseline, subject),
-            n=len(values[baseline]) + len(values[subject]), percent=measure == "grounds", unit="networks", images="drawn images, 00_controls",
+            n=len(values[baseline]) + len(values[subject]), percent=measure == "ground", unit="networks", images="drawn images, 00_controls",
         )  # fmt: skip
         rows.append(findings.with_rivals(finding, rivals))
     return rows
@@ -66,10 +72,10 @@ def by_world() -> pd.DataFrame:
     if not len(rows) or not len(read):
         return pd.DataFrame(found)
     both = choice.usable(rows.merge(read, on=crossed.KEY))
-    for measure, claim in ((m, c) for m, c in CLAIMS.items() if m in both):
+    for measure, claim in ((m, c) for m, c in CLAIMS.items() if READ[m] in both):
         for world, eps in choice.strongest(rows).items():
             part = both[both.world == world]
-            a, b = (part[chosen][measure].dropna().to_numpy(float) for chosen in (part.eps == eps, part.norm == "none"))
+            a, b = (part[chosen][READ[measure]].dropna().to_numpy(float) for chosen in (part.eps == eps, part.norm == "none"))
             if min(len(a), len(b)) < 2:
                 continue
             difference, low, high = unpaired_difference(a, b)

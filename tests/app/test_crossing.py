@@ -7,7 +7,7 @@ import pytest
 
 from atviz.app import crossing
 from atviz.app.engines import Ended
-from atviz.evidence import crossed
+from atviz.evidence import crossed, removed
 from atviz.evidence.crossed import Cell
 
 CELLS = [Cell("inside", "shape"), Cell("inside", norm="linf", eps=0.05), Cell("inside", norm="linf", eps=0.05, seed=1)]
@@ -33,6 +33,10 @@ class Here:
 
     def wait(self):
         task = self.tasks.pop()
+        if task.call is removed.measured:
+            kind, seed = task.arguments
+            self.trained.append((kind, seed))
+            return Ended(task.name, {"kind": kind, "seed": seed, "clean": 0.87654321}, seconds=3.0)
         if task.call is crossed.read:
             (cells,) = task.arguments
             self.read.append(cells)
@@ -70,3 +74,13 @@ def test_what_has_a_row_is_not_measured_again(monkeypatch):
 def test_networks_of_a_world_and_seed_are_read_together():
     cells = [Cell("inside"), Cell("inside", "shape"), Cell("alike-fine-shape")]
     assert {tuple(part) for part in run(cells)[1].read} == {(cells[0], cells[1]), (cells[2],)}
+
+
+def test_controls_on_real_images_are_kept_by_themselves(monkeypatch):
+    wanted, engine = removed.cells((0,)), Here()
+    assert crossing.run_removed(lambda: engine, wanted) == [] and set(engine.trained) == set(wanted)
+    assert removed.rows().clean.tolist() == [0.8765] * len(wanted)
+    again = Here()
+    assert crossing.run_removed(lambda: again, [*wanted, ("normal", 1)]) == [] and again.trained == [("normal", 1)]
+    monkeypatch.setattr(removed, "EPOCHS", 9)  # another experiment
+    assert not len(removed.rows())

@@ -9,7 +9,7 @@ from atviz.app.cli import app
 
 CALLED = {
     "notebooks": "atviz.app.pipeline.refresh",
-    "controls": "atviz.evidence.reliability.ship",
+    "controls": "atviz.evidence.publishing.ship",
     "transfer": "atviz.evidence.zoo.publish_backbones",
     "seeds": "atviz.evidence.zoo.publish_seeds",
     "readme": "atviz.app.pages.fill_all",
@@ -20,9 +20,12 @@ CALLED = {
 def test_a_hidden_command_does_what_its_name_says(command, monkeypatch):
     calls = []
     monkeypatch.setattr(CALLED[command], lambda: calls.append(command) or Path("made/here"))
-    monkeypatch.setattr("atviz.app.crossing.run", lambda: calls.append("crossed") or [])
+    others = {"app.crossing.run": "crossed", "app.crossing.run_removed": "removed", "evidence.publishing.mark_worlds": "marks"}
+    for name, said in others.items():
+        monkeypatch.setattr(f"atviz.{name}", lambda *path, said=said: calls.append(said) or [])
     done = CliRunner().invoke(app, [command])
-    assert done.exit_code == 0 and calls == [command, *["crossed"] * (command == "controls")]
+    expected = [command, *others.values()] if command == "controls" else [command]
+    assert done.exit_code == 0 and calls == expected
     assert (str(Path("made/here")) in done.output) == (command in ("controls", "transfer", "seeds"))
     assert f"\n  {command} " not in CliRunner().invoke(app, ["--help"]).output
 
@@ -30,6 +33,8 @@ def test_a_hidden_command_does_what_its_name_says(command, monkeypatch):
 def test_trainings_that_failed_are_told(monkeypatch):
     monkeypatch.setattr(CALLED["controls"], lambda: Path("made/here"))
     monkeypatch.setattr("atviz.app.crossing.run", lambda: ["inside-shape-1-s0: no memory"])
+    monkeypatch.setattr("atviz.app.crossing.run_removed", list)
+    monkeypatch.setattr("atviz.evidence.publishing.mark_worlds", lambda path: None)
     done = CliRunner().invoke(app, ["controls"])
     assert done.exit_code == 1 and "atviz: inside-shape-1-s0: no memory" in done.output
 

@@ -8,9 +8,12 @@ import pytest
 from atviz.evidence import RIVALS, ZHANG_ZHU, Claim, Finding, Rival, findings, mean_interval, paired_difference, reliability
 from atviz.evidence.claims import DROP, MARGIN, MEAN, ON_CORRECT, TOP1
 from atviz.evidence.instruments import INSTRUMENTS, key
-from atviz.papers import itazuri_findings, zhang_zhu_findings
+from atviz.papers import itazuri_findings, later, zhang_zhu_findings
 
-OF_PAPERS = [*(c for i in INSTRUMENTS for c in i.claims.values()), *zhang_zhu_findings.CLAIMS.values(), *itazuri_findings.CLAIMS.values()]
+OF_PAPERS = [
+    *(c for i in INSTRUMENTS for c in i.claims.values()),
+    *(c for paper in (zhang_zhu_findings, itazuri_findings, later) for c in paper.CLAIMS.values()),
+]
 CLAIMS = {(claim.measure, claim.level): claim for claim in OF_PAPERS}
 ROLES = {"baseline": "plain", "subject": "trained"}
 
@@ -54,10 +57,10 @@ def test_verdict(measure, level, low, high, verdict):
 
 
 def test_every_claim_names_a_direction_a_paper_and_a_place_in_it():
-    assert len(CLAIMS) == len(OF_PAPERS) == 29  # none twice
+    assert len(CLAIMS) == len(OF_PAPERS) == 32  # none twice
     assert {claim.expected for claim in OF_PAPERS} == {"higher", "lower", "equal", "not lower"}
-    assert {claim.paper for claim in OF_PAPERS} == {"Zhang & Zhu", "Itazuri et al."}
-    assert all(claim.source.startswith(("Table", "Figure", "section", "appendix")) for claim in OF_PAPERS)
+    assert {claim.paper for claim in OF_PAPERS} == {"Zhang & Zhu", "Itazuri et al.", *(claim.paper for claim in later.CLAIMS.values())}
+    assert all(claim.source.startswith(("Table", "Figure", "section", "appendix", "abstract")) for claim in OF_PAPERS)
     assert {claim.unit for claim in OF_PAPERS} == {ON_CORRECT, TOP1, DROP, MEAN}
 
 
@@ -263,6 +266,19 @@ def test_an_instrument_that_the_controls_distrust_is_marked_and_it_is_said_why(m
     for other in (finding("sparsity", 0), finding("clean", 0), elsewhere):
         assert other.caution == ""
         assert "controls" not in other.clause
+
+
+def test_the_verdict_over_all_worlds_comes_first(monkeypatch):
+    def worlds(verdict, reliable_in):
+        return {"verdict": "reliable", "why": "", "worlds": {"verdict": verdict, "reliable_in": reliable_in, "worlds": 7}}
+
+    trust = {
+        "saturate-1024": worlds("measures scale", 4),
+        "sparsity": worlds("reliable", 7) | {"verdict": "unreliable", "why": "in one world"},
+    }
+    monkeypatch.setattr(findings, "verdicts", lambda: trust)
+    assert finding("saturate", 1024).caution == "measures scale in the controls: reliable in 4 of 7 worlds"
+    assert finding("sparsity", 0).caution == ""
 
 
 def test_the_names_of_judged_instruments_are_those_of_the_findings():

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from atviz.evidence import Store, cell, described
+from atviz.evidence.records import each
 
 
 class Counted:
@@ -66,6 +67,33 @@ def test_different_keys_are_different_cells(tmp_path, one, other):
     assert store.cell(one, lambda: "third") == "one"
 
 
+def test_a_record_that_ships_is_read_and_never_written(tmp_path):
+    made = Store(tmp_path / "shipped")
+    made.keep({"model": "a"}, 1)
+    store = Store(tmp_path / "own", tmp_path / "shipped")
+    assert store.cell({"model": "a"}, lambda: 2) == 1 and store.cell({"model": "b"}, lambda: 2) == 2
+    assert (store.computed, store.read, len([*made.folder.iterdir()]), len([*store.folder.iterdir()])) == (1, 1, 1, 1)
+    only(made.folder).write_text("{")
+    assert store.cell({"model": "a"}, lambda: 3) == 3 and only(made.folder).read_text() == "{"
+
+
+def test_of_several_cells_only_those_that_are_missing_are_computed(tmp_path):
+    store, keys, asked = Store(tmp_path), [{"i": i} for i in range(4)], []
+    store.keep(keys[1], "kept")
+
+    def compute(missing):
+        asked.append(missing)
+        for i in missing:
+            if i == 3 and len(asked) == 1:
+                raise KeyboardInterrupt
+            yield f"new {i}"
+
+    with pytest.raises(KeyboardInterrupt):
+        each(store, keys, compute)
+    assert each(store, keys, compute) == ["new 0", "kept", "new 2", "new 3"] and asked == [[0, 2, 3], [3]]
+    assert each(store, keys, compute) == [*each(None, keys[:1], compute), "kept", "new 2", "new 3"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"key": {"model": "a"}}', b"\0" * 40, b"[]", b"null", b"1", b"\xff\xfe\xff"])
 def test_damaged_file_is_computed_again(tmp_path, damage):
     store = Store(tmp_path)
@@ -101,7 +129,7 @@ def test_a_bit_that_flips_is_noticed(tmp_path):
 def test_a_record_under_another_keys_name_is_not_read(tmp_path):
     store = Store(tmp_path)
     store.keep({"model": "a"}, 1)
-    only(tmp_path).rename(store._path({"model": "b"}))
+    only(tmp_path).rename(tmp_path / store.name({"model": "b"}))
     with pytest.raises(KeyError):
         store.find({"model": "b"})
 

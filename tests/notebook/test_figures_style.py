@@ -87,6 +87,12 @@ DRAWN = {
         pd.DataFrame({"instrument": ["saturate"], "verdict": ["reliable"]}),
         {"saturate": "saturated"},
     ),
+    "instruments_by_kind": lambda: figures.instruments_by_kind(
+        pd.DataFrame({"instrument": ["saturate"], "kind": ["shuffled"], "order": [-1.0], "expected": [-1], "verdict": ["right"]}),
+        {"saturate": "saturated"},
+    ),
+    "fourier_maps": lambda: figures.fourier_maps({"normal": np.eye(5)}),
+    "dose_curves": lambda: figures.dose_curves(values(("distortion", "grayscale"), ("dose", 1.0, 0.5), ("feature", "color"))),
     "bias_curve": lambda: figures.bias_curve(
         pd.DataFrame({"eps": [0.0, 0.1], "shape_bias": [0.3, 0.8], "ci_low": [0.2, 0.7], "ci_high": [0.4, 0.9]}),
         pd.DataFrame({"network": ["normal", "pgd-inf-0.1"], "eps": [0, 0.1], "shape_bias": [0.3, 0.8]}),

@@ -60,3 +60,18 @@ def test_the_table_of_instruments_frames_the_worlds_where_one_is_reliable():
     assert said[:4] == ["+0.90", "+0.20", "−0.30", "+0.70"] and said[4:] == ["measures amplitude", "uncertain"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["saturated", "shuffled"]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["one\nworld", "other"]
+
+
+def test_kinds_say_what_is_expected_and_right_readings_have_a_frame():
+    found = pd.DataFrame([
+        {"instrument": name, "kind": kind, "order": order, "expected": expected, "verdict": verdict}
+        for name, kind, order, expected, verdict in (
+            ("saturate", "shuffled", -1.0, -1, "right"), ("saturate", "high-passed", 0.2, 0, ""),
+            ("shuffle", "shuffled", 0.5, -1, "wrong"), ("shuffle", "high-passed", np.nan, 0, ""),
+        )
+    ])  # fmt: skip
+    (ax,) = figures.instruments_by_kind(found, {"saturate": "saturated", "shuffle": "patches"}).axes
+    frames = [(int(patch.get_x()), int(patch.get_y())) for patch in ax.patches if isinstance(patch, Rectangle)]
+    assert frames == [(0, 0)]
+    assert [text.get_text() for text in ax.texts] == ["−1.00", "+0.20", "+0.50"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["shuffled\n(less shape)", "high-passed\n(nothing expected)"]
