@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .. import disk, home
-from ..evidence import Finding, across, choice, controls, crossed, findings, reliability
+from ..evidence import Finding, controls, findings, reliability
 from ..papers import readable
-from . import first
+from . import first, world_tables
 from .report import cells, once, read_findings
+from .world_tables import line, signed
 
 PAGES = ("README.md", "checkpoints/README.md", "notebooks/README.md", "notebooks/controls.md")
 ZOO = "zoo-fashion"  # the run of the networks that ship
@@ -61,15 +61,15 @@ def fill(page: Path, results: Path) -> None:
     """Fill the blocks of a page: what stands between ``<!-- KIND: RUN -->`` and ``<!-- end -->``.
 
     KIND is ``headlines`` of the run in ``results/RUN``, its ``findings``, or those on ``others`` than its test images,
-    ``table: RUN NAME`` for its file ``tables/NAME.csv``; or, of what ships, ``instruments: controls``, ``worlds: outcomes`` and
-    ``worlds: instruments``. A block whose run is not in ``results`` stays as it is.
+    ``table: RUN NAME`` for its file ``tables/NAME.csv``; or, of what ships, ``instruments: controls``, ``worlds`` with one
+    of `world_tables.TABLES`. A block whose run is not in ``results`` stays as it is.
     """
 
     def filled(match: re.Match[str]) -> str:
         folder = results / match["run"]
         lines = {
             "headlines": lambda: _headlines(folder), "findings": lambda: _findings(folder, own=True), "others": lambda: _findings(folder, own=False),
-            "instruments": _instruments, "worlds": {"outcomes": _outcomes, "instruments": _by_world}.get(match["run"], list),
+            "instruments": _instruments, "worlds": world_tables.TABLES.get(match["run"], list),
             "table": lambda: _table(folder / "tables" / f"{match['name']}.csv"),
         }[match["kind"]]()  # fmt: skip
         return "\n".join([match["open"], *lines, "<!-- end -->"]) if lines else match[0]
@@ -88,10 +88,6 @@ def _columns(folder: Path) -> tuple[str, str]:
     return findings.heading(Finding.of(row) for row in _rows(folder) if not row["images"])
 
 
-def _line(cells: Iterable[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
 def _headlines(folder: Path) -> list[str]:
     columns = _columns(folder)
     found = {c["key"]: c for c in once(cells(row, columns) for row in _rows(folder))}
@@ -102,7 +98,7 @@ def _headlines(folder: Path) -> list[str]:
     rows = [
         [label, c["baseline"], c["subject"], c["difference"], _judged(c["brief"], c["caution"].partition(":")[0])] for label, c in named
     ]
-    return [_line(line) for line in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
+    return [line(each) for each in (header, ["---", "--:", "--:", "--:", "---"], *rows)]
 
 
 def _judged(verdict: str, caution: str) -> str:
@@ -122,7 +118,7 @@ def _findings(folder: Path, *, own: bool) -> list[str]:
         shown = ("what", "images", "n", "baseline", "subject", "difference", "paper", "judged", "rivals")
         body = [[c[k] for k in shown] for c in rows]
     aligned = ["--:" if name in ("n", *(columns or ()), "underfit", "first", "second") else "---" for name in header]
-    return [_line(line) for line in (header, aligned, *body)] if rows else []
+    return [line(each) for each in (header, aligned, *body)] if rows else []
 
 
 def _table(path: Path) -> list[str]:
@@ -132,57 +128,12 @@ def _table(path: Path) -> list[str]:
 
     wide = readable(pd.read_csv(path, dtype={"setting": str, "slip": str}).fillna({"slip": ""}))
     rows = [[name, *values] for name, values in zip(wide.index, wide.to_numpy(), strict=True)]
-    return [_line(line) for line in (["", *wide.columns], ["---", *["--:"] * len(wide.columns)], *rows)]
-
-
-def _outcomes() -> list[str]:
-    """What decides in each world after adversarial training, and who predicted it."""
-    rows = crossed.rows(crossed.CROSSED)
-    found = choice.outcomes(rows) if len(rows) else rows
-    header = [
-        "world",
-        "shape ±",
-        "texture ±",
-        "scale of shape to texture",
-        "normal",
-        "ε",
-        "adversarial [95 %]",
-        "decides",
-        *crossed.HYPOTHESES,
-    ]
-    worlds, scale = across.settings().set_index("world"), crossed.predictions().set_index("world")["scale ratio"]
-    body = [
-        [
-            name, f"{worlds['shape ±'][name]:.2f}", f"{worlds['texture ±'][name]:.2f}", f"{scale[name]:.1f}", _signed(r["normal"]),
-            f"{r['eps']:g}", f"{_signed(r['adversarial'])} [{_signed(r['low'])}, {_signed(r['high'])}]", r["decides"],
-            *(r[hypothesis] for hypothesis in crossed.HYPOTHESES),
-        ]
-        for r in found.to_dict("records")
-        for name in [r["world"]]
-    ]  # fmt: skip
-    return [_line(line) for line in (header, ["---", *["--:"] * 6, *["---"] * 4], *body)] if body else []
-
-
-def _by_world() -> list[str]:
-    """The verdict on each instrument over all worlds."""
-    rows, read = (crossed.rows(table) for table in (crossed.CROSSED, crossed.READINGS))
-    if not len(read):
-        return []
-    titles, found = reliability.titles(), across.overall(across.in_worlds(rows, read))
-    body = [
-        [titles[r["instrument"]], f"{r['reliable_in']} of {r['worlds']}", f"{r['agreement']:.2f}", r["verdict"]]
-        for r in found.to_dict("records")
-    ]
-    return [_line(line) for line in (["instrument", "reliable in", "leave one world out", "verdict"], ["---", "--:", "--:", "---"], *body)]
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return [line(each) for each in (["", *wide.columns], ["---", *["--:"] * len(wide.columns)], *rows)]
 
 
 def _instruments() -> list[str]:
     def interval(row: dict[str, Any], name: str) -> str:
-        value, low, high = (_signed(row[k]) for k in (name, f"{name}_low", f"{name}_high"))
+        value, low, high = (signed(row[k]) for k in (name, f"{name}_low", f"{name}_high"))
         return f"{value} [{low}, {high}]"
 
     known = findings.verdicts()
@@ -200,4 +151,4 @@ def _instruments() -> list[str]:
         ]
         for title, r in ((title, known[name]) for name, title in reliability.titles().items() if name in known)
     ]
-    return [_line(line) for line in (header, ["---", "---", *["--:"] * 4, "---"], *rows)]
+    return [line(each) for each in (header, ["---", "---", *["--:"] * 4, "---"], *rows)]
