@@ -16,7 +16,7 @@ from .local import Local
 
 
 def run(engine: Callable[[], Local] = Local, wanted: Sequence[crossed.Cell] | None = None) -> list[str]:
-    """The crossed experiment: train and measure the networks that are missing, then read every instrument on those that no reading is kept of.
+    """The crossed experiment: train and measure the networks that are missing, then read every instrument on those without a kept reading.
 
     Returns the errors. An interruption loses the networks that are running. Rows of another experiment (`crossed.digest`) are dropped.
     """

@@ -21,20 +21,23 @@ def outcomes() -> list[str]:
         "normal",
         "ε",
         "adversarial [95 %]",
+        "change [95 %]",
         "decides",
+        "as normal",
         *crossed.HYPOTHESES,
     ]
     worlds, scale = across.settings().set_index("world"), crossed.predictions().set_index("world")["scale ratio"]
     body = [
         [
             name, f"{worlds['shape ±'][name]:.2f}", f"{worlds['texture ±'][name]:.2f}", f"{scale[name]:.1f}", signed(r["normal"]),
-            f"{r['eps']:g}", f"{signed(r['adversarial'])} [{signed(r['low'])}, {signed(r['high'])}]", r["decides"],
+            f"{r['eps']:g}", f"{signed(r['adversarial'])} [{signed(r['low'])}, {signed(r['high'])}]",
+            f"{signed(r['shift'])} [{signed(r['shift_low'])}, {signed(r['shift_high'])}]", r["decides"], r["as normal"],
             *(r[hypothesis] for hypothesis in crossed.HYPOTHESES),
         ]
         for r in found.to_dict("records")
         for name in [r["world"]]
     ]  # fmt: skip
-    return [line(each) for each in (header, ["---", *["--:"] * 6, *["---"] * 4], *body)] if body else []
+    return [line(each) for each in (header, ["---", *["--:"] * 7, *["---"] * 5], *body)] if body else []
 
 
 def instruments() -> list[str]:
@@ -42,12 +45,25 @@ def instruments() -> list[str]:
     rows, read = (crossed.rows(table) for table in (crossed.CROSSED, crossed.READINGS))
     if not len(read):
         return []
-    titles, found = reliability.titles(), across.overall(across.in_worlds(rows, read))
+    titles, found = reliability.titles(), across.overall(across.by_seed(rows, read))
     body = [
-        [titles[r["instrument"]], f"{r['reliable_in']} of {r['worlds']}", f"{r['agreement']:.2f}", r["verdict"]]
+        [
+            titles[r["instrument"]],
+            f"{r['reliable_in']} of {r['worlds']}",
+            f"{r['inner_above_0']} of {r['worlds']}",
+            f"{r['agreement']:.2f}",
+            r["verdict"],
+        ]
         for r in found.to_dict("records")
     ]
-    return [line(each) for each in (["instrument", "reliable in", "leave one world out", "verdict"], ["---", "--:", "--:", "---"], *body)]
+    return [
+        line(each)
+        for each in (
+            ["instrument", "reliable in", "inner rho above 0 in", "leave one world out", "verdict"],
+            ["---", "--:", "--:", "--:", "---"],
+            *body,
+        )
+    ]
 
 
 def real_images() -> list[str]:
@@ -83,10 +99,10 @@ def claims() -> list[str]:
         return []
     cells = {
         (r["world"], r["claim"]): f"{signed(r['difference'])} [{signed(r['ci_low'])}, {signed(r['ci_high'])}] {r['verdict']}"
-        for r in found.to_dict("records")
+        for r in found[found.verdict != "not measured"].to_dict("records")
     }
     header = ["world", *(f"{claim.label}: {claim.expected} ({claim.paper})" for claim in later.CLAIMS.values())]
-    body = [[world, *(cells.get((world, claim), "not read") for claim in later.CLAIMS)] for world in dict.fromkeys(found.world)]
+    body = [[world, *(cells.get((world, claim), "not measured") for claim in later.CLAIMS)] for world in dict.fromkeys(found.world)]
     return [line(each) for each in (header, ["---"] * len(header), *body)]
 
 

@@ -22,7 +22,7 @@ def doses(x: Tensor, distorted: Tensor) -> dict[str, Tensor]:
     ``local_variance``: mean variance in all squares of 5 × 5 pixels, distorted / original. ``high_frequency``: energy of the Fourier
     modes above a quarter of a cycle per pixel, distorted / original. ``gradient``: Pearson correlation of the magnitudes of the two Sobel
     gradients; 0 where the distorted image has the same everywhere. ``color``: how far the pixels' colors, as differences from the nearest
-    gray, go in their first direction: Σ ⟨distorted, original⟩ / Σ ⟨original, original⟩; below 0 for opposite colors. The first three are
+    gray, keep their direction and size: Σ ⟨distorted, original⟩ / Σ ⟨original, original⟩; below 0 for opposite colors. The first three are
     of the luma (`grayscale`). A distortion that adds something can give more than 1. NaN where the original has none, such as the color
     of gray images.
 

@@ -17,23 +17,19 @@ from .controls import CONTROLS
 from .intervals import mean_interval
 from .reliability import judged
 
-RESAMPLES = 2000
 
-
-def in_worlds(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
-    """How far each instrument can be trusted in each world, one row for each pair of them.
+def by_seed(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """What each instrument reads on the networks of one world and seed, one row for each.
 
     Args:
         rows: of `crossed.measured`.
         read: of `crossed.read`.
 
     Returns:
-        ``instrument``; ``world``; ``gap``: the reading of the network that learned shape alone minus that of the one that learned texture
-        alone, signed so that above 0 is as expected, mean over seeds, with its 95 % t interval ``gap_low``, ``gap_high``; ``rho``: Spearman's
-        correlation over all networks of the world between the reading, signed alike, and what decides, the share of conflict images
-        decided by shape minus that by texture, with its 95 % interval ``rho_low``, ``rho_high`` from 2,000 resamplings of the seeds;
-        ``rho_inner``: the same without the two single-cue networks; ``networks``; ``verdict``: ``reliable`` where gap and rho lie above 0
-        with their intervals, ``unreliable`` where one of them lies below, else ``uncertain``. Instruments without a sign are left out.
+        ``instrument``; ``world``; ``seed``; ``gap``: the reading of the network that learned shape alone minus that of the one that learned
+        texture alone, signed so that above 0 is as expected; ``rho``: Spearman's correlation over the networks between the reading, signed alike, and
+        what decides, the share of conflict images decided by shape minus that by texture; ``rho_inner``: the same without the two single-cue
+        networks; ``networks``. NaN where a number cannot be had. Networks that did not learn and instruments without a sign are left out.
     """
     both = rows.merge(read, on=crossed.KEY)
     both = both[learned(both)]
@@ -43,75 +39,96 @@ def in_worlds(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     for name, (instrument, _) in judged().items():
         if not instrument.sign or name not in both:
             continue
-        for world, part in both.dropna(subset=[name]).groupby("world", sort=False):
-            signed = part.assign(value=instrument.sign * part[name])
-            wide = signed[signed.kind.isin(CONTROLS)].pivot(index="seed", columns="kind", values="value").reindex(columns=list(CONTROLS))
-            gaps = (wide[CONTROLS[0]] - wide[CONTROLS[1]]).dropna().to_numpy()
-            gap, gap_low, gap_high = mean_interval(gaps) if len(gaps) else (float("nan"),) * 3
-            rho, rho_low, rho_high = _by_seed(signed)
-            row: dict[str, Any] = {
-                "instrument": name, "world": world, "gap": gap, "gap_low": gap_low, "gap_high": gap_high, "rho": rho, "rho_low": rho_low,
-                "rho_high": rho_high, "rho_inner": _by_seed(signed[~signed.kind.isin(CONTROLS)], 0)[0], "networks": len(part),
-            }  # fmt: skip
-            found.append(row | {"verdict": _verdict(row)})
+        for (world, seed), part in both.groupby(["world", "seed"], sort=False):
+            signed = part.assign(value=instrument.sign * part[name]).dropna(subset="value")
+            alone = signed.drop_duplicates("kind").set_index("kind").value.reindex(CONTROLS)
+            inner = signed[~signed.kind.isin(CONTROLS)]
+            found.append({
+                "instrument": name, "world": world, "seed": seed, "gap": alone[CONTROLS[0]] - alone[CONTROLS[1]], "rho": _rho(signed),
+                "rho_inner": _rho(inner), "networks": len(signed),
+            })  # fmt: skip
     return pd.DataFrame(found)
 
 
+def _rho(part: pd.DataFrame) -> float:
+    """Spearman's correlation of ``value`` and ``decides``; NaN for fewer than three networks."""
+    if len(part) < 3:
+        return float("nan")
+    value, decides = (torch.tensor(part[name].to_numpy(float)) for name in ("value", "decides"))
+    return float(rank_correlation(value[None], decides[None])[0])
+
+
+def in_worlds(seeds: pd.DataFrame) -> pd.DataFrame:
+    """How far each instrument can be trusted in each world, one row for each pair of them, from the rows of `by_seed`.
+
+    Columns: ``instrument``; ``world``; ``gap`` and ``rho``, means over seeds, with their 95 % t intervals over seeds ``gap_low``, ``gap_high``,
+    ``rho_low``, ``rho_high``; ``rho_inner``, mean over seeds; ``networks`` of all seeds; ``verdict``: ``reliable`` where gap and rho lie above 0
+    with their intervals, ``unreliable`` where one of them lies below, ``not measured`` where one of them has no interval, else ``uncertain``.
+    """
+    found = []
+    for (name, world), part in seeds.groupby(["instrument", "world"], sort=False):
+        row = {"instrument": name, "world": world, **_means(part), "rho_inner": part.rho_inner.mean(), "networks": part.networks.sum()}
+        found.append(row | {"verdict": _verdict(row)})
+    return pd.DataFrame(found)
+
+
+def _means(part: pd.DataFrame) -> dict[str, float]:
+    """Gap and rho with their intervals over seeds."""
+    row: dict[str, float] = {}
+    for name in ("gap", "rho"):
+        values = part[name].dropna().to_numpy()
+        mean, low, high = mean_interval(values) if len(values) else (float("nan"),) * 3
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
 def _verdict(row: Mapping[str, Any]) -> str:
+    ends = [row[f"{name}_{end}"] for name in ("gap", "rho") for end in ("low", "high")]
+    if np.isnan(ends).any():
+        return "not measured"
     if row["gap_low"] > 0 and row["rho_low"] > 0:
         return "reliable"
     return "unreliable" if row["gap_high"] < 0 or row["rho_high"] < 0 else "uncertain"
 
 
-def _by_seed(part: pd.DataFrame, resamples: int = RESAMPLES) -> tuple[float, float, float]:
-    """Spearman's correlation of ``value`` and ``decides``, and its 95 % percentile interval of resampled seeds; nan for too few."""
-    if len(part) < 3:
-        return float("nan"), float("nan"), float("nan")
-    value, decides = (torch.tensor(part[name].to_numpy(float)) for name in ("value", "decides"))
-    rho = float(rank_correlation(value[None], decides[None])[0])
-    seeds = [np.flatnonzero(part.seed == seed) for seed in part.seed.unique()]
-    if not resamples or len(seeds) < 2:
-        return rho, float("nan"), float("nan")
-    drawn = np.sort(np.random.default_rng(0).integers(len(seeds), size=(resamples, len(seeds))), 1)
-    different, place = np.unique(drawn, axis=0, return_inverse=True)  # few, since there are few seeds
-    chosen = (np.concatenate([seeds[i] for i in row]) for row in different)
-    many = np.array([float(rank_correlation(value[i][None], decides[i][None])[0]) for i in chosen])[place.ravel()]
-    low, high = np.nanpercentile(many, [2.5, 97.5])
-    return rho, float(low), float(high)
+def overall(seeds: pd.DataFrame) -> pd.DataFrame:
+    """One verdict for each instrument over all worlds, from the rows of `by_seed`.
 
-
-def overall(found: pd.DataFrame) -> pd.DataFrame:
-    """One verdict for each instrument from its rows of `in_worlds`.
-
-    Columns: ``instrument``; ``reliable_in``, ``worlds``: in how many worlds, and of how many; ``agreement``: the share of worlds in which
-    the instrument is as reliable or not as in most of the others; ``verdict``:
+    Columns: ``instrument``; ``reliable_in``, ``worlds``: in how many worlds, and of how many; ``inner_above_0``: in how many worlds ``rho_inner`` is
+    above 0; ``agreement``: the share of worlds in which the instrument is as reliable or not as in the other worlds together, whose gap and rho are, for each
+    seed, means over these worlds; ``verdict``:
 
     - ``reliable``: in every world.
     - ``measures amplitude``: in every world where shape is the larger cue, and in no other; ``measures scale``: in every world where shape is
       the coarser cue, and in no other.
-    - ``unreliable``: it orders the controls wrongly in at least one world.
+    - ``not measured``: in most worlds.
+    - ``unreliable``: in at least one world.
     - ``uncertain``: all else.
     """
     predicted = crossed.predictions().set_index("world")
     rows = []
-    for name, part in found.groupby("instrument", sort=False):
-        trusted = part.set_index("world").verdict == "reliable"
-        others = [trusted.drop(world).mean() > 0.5 for world in trusted.index]
+    for name, of in seeds.groupby("instrument", sort=False):
+        part = in_worlds(of).set_index("world")
+        trusted = part.verdict == "reliable"
+        others = [_verdict(_means(of[of.world != world].groupby("seed")[["gap", "rho"]].mean())) == "reliable" for world in trusted.index]
         rows.append({
-            "instrument": name, "reliable_in": int(trusted.sum()), "worlds": len(trusted),
+            "instrument": name, "reliable_in": int(trusted.sum()), "worlds": len(trusted), "inner_above_0": int((part.rho_inner > 0).sum()),
             "agreement": float(np.mean(np.array(others) == trusted.to_numpy())) if len(trusted) > 1 else float("nan"),
-            "verdict": _joined(trusted, part, predicted),
+            "verdict": _joined(part, predicted),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _joined(trusted: pd.Series, part: pd.DataFrame, predicted: pd.DataFrame) -> str:
+def _joined(part: pd.DataFrame, predicted: pd.DataFrame) -> str:
+    trusted = part.verdict == "reliable"
     if trusted.all():
         return "reliable"
     for column, label in (("larger amplitude", "measures amplitude"), ("coarser cue", "measures scale")):
         favored = predicted[column].reindex(trusted.index) == "shape"
         if favored.any() and (trusted == favored).all():
             return label
+    if (part.verdict == "not measured").mean() > 0.5:
+        return "not measured"
     return "unreliable" if (part.verdict == "unreliable").any() else "uncertain"
 
 

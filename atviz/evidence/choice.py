@@ -21,7 +21,9 @@ TERMS = {
 }
 # the hypothesis that a term speaks for, where it is above zero
 SPEAKS = dict(zip(("adversarial", "adversarial:amplitude", "adversarial:scale"), crossed.HYPOTHESES, strict=True))
-CHANCE = 1 / 8
+CLASSES = 8
+CHANCE = 1 / CLASSES
+APART = "inside"  # the world that the model leaves out: there the texture's extent draws the shape, too, which has no single amplitude
 LEARNED = 0.5  # accuracy on images like those of the training, below which a network is left out: what it uses can hardly be seen
 
 
@@ -43,13 +45,14 @@ def design(rows: pd.DataFrame) -> pd.DataFrame:
 def fit(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
     """A logistic regression of "decided by shape, not by texture" on the terms, over the normal networks and those trained under a norm.
 
-    Networks that did not learn (`learned`) are left out. Of each network its conflict images count that are decided by one of
-    the two cues.
+    Networks that did not learn (`learned`), and the world `APART`, are left out. Of each network its conflict images count that are
+    decided by one of the two cues, `cleared` of errors.
 
     Returns:
         one row for each of `TERMS`: ``term``, ``title``, ``coefficient`` in units of log odds, ``ci_low`` and ``ci_high`` (95 %, errors
-        clustered by seed, Student's t with one degree of freedom less than there are seeds), ``explained``: how much larger the deviance
-        is without the term, as a share of that of the model that has only the intercept; ``n``, the networks.
+        clustered by seed, Student's t with one degree of freedom less than there are seeds: for these worlds, not for others),
+        ``explained``: how much larger the deviance is without the term, as a share of that of the model that has only the intercept; ``n``, the
+        networks.
 
     Raises:
         ValueError: fewer than two seeds, or networks of fewer than three worlds.
@@ -58,11 +61,11 @@ def fit(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
     """
     import statsmodels.api as sm
 
-    used = usable(rows, norm)
+    used = usable(rows[rows.world != APART], norm)
     if used.seed.nunique() < 2 or used.world.nunique() < 3:
         raise ValueError(f"the rows are of {used.seed.nunique()} seeds and {used.world.nunique()} worlds; there must be at least 2 and 3")
     matrix = design(used)
-    by_shape, by_texture = (np.rint(used[name] * used.n) for name in ("shape", "texture"))
+    by_shape, by_texture = (np.rint(share * used.n) for share in cleared(used))
     counts = np.stack([by_shape + 0.5, by_texture + 0.5], 1)  # half an image each, so that no odds are infinite
 
     def deviance(columns: pd.DataFrame) -> float:
@@ -85,6 +88,15 @@ def usable(rows: pd.DataFrame, norm: str = "linf") -> pd.DataFrame:
     return chosen[learned(chosen)]
 
 
+def cleared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The shares by shape and by texture without those that errors give: a network that errs over all classes alike names each as often.
+
+    Taken from each is a sixth of the share by neither, which the other six classes hold; what is left is at least 0.
+    """
+    each = rows.neither / (CLASSES - 2)
+    return (rows["shape"] - each).clip(lower=0), (rows.texture - each).clip(lower=0)
+
+
 def learned(rows: pd.DataFrame) -> pd.Series:
     """Which networks learned their images: at least `LEARNED` of them, and, under an attack of the training's ε, more than by chance."""
     return (rows.clean >= LEARNED) & ((rows.norm == "none") | (rows.robust > CHANCE))
@@ -97,10 +109,12 @@ def _ratios(world: str) -> tuple[float, float, float]:
 
 
 def strongest(rows: pd.DataFrame, *, norm: str = "linf") -> dict[str, float]:
-    """Of each world, the ε of the strongest attack that the networks of all its seeds learned under (`learned`); of none, the world is left out."""
+    """Of each world, the ε of the strongest attack that all seeds of the normal network learned under, too (`learned`); of none, it is left out."""
+    normal = rows[(rows.norm == "none") & (rows.cue == "both") & (rows["view"] == "all")].groupby("world").seed.nunique()
     under = rows[(rows.norm == norm) & (rows.cue == "both")]
-    every = under.assign(learned=learned(under)).groupby(["world", "eps"], sort=False).learned.all()
-    found = every[every].index.to_frame(index=False).groupby("world", sort=False).eps.max()
+    of = under.assign(learned=learned(under)).groupby(["world", "eps"], sort=False)
+    every = pd.DataFrame({"learned": of.learned.all(), "seeds": of.seed.nunique()}).reset_index()
+    found = every[every.learned & (every.seeds >= every.world.map(normal).fillna(1))].groupby("world", sort=False).eps.max()
     return {str(world): float(eps) for world, eps in found.items()}
 
 
@@ -108,30 +122,36 @@ def outcomes(rows: pd.DataFrame, *, norm: str = "linf") -> pd.DataFrame:
     """What decides in each world after adversarial training, beside the predictions of the hypotheses (`crossed.predictions`).
 
     A network's *choice* is the share of conflict images that it decides by shape minus that by texture. Of each world the strongest attack
-    counts that networks of all seeds learned under (`learned`).
+    counts that networks of all seeds learned under (`strongest`). What the attack *changes* is measured without the errors that it brings: a network that
+    loses texture, and errs instead, has not moved to shape. It is the difference of (shape − texture) / (shape + texture) of the shares that
+    are `cleared` of errors.
 
     Returns:
         ``world``; ``normal``, the choice of the normal networks, mean over seeds; ``eps`` of the strongest attack; ``adversarial``, the choice
-        of the networks trained under it, with its 95 % t interval over seeds ``low``, ``high``; ``shift``, the difference of the two
+        of the networks trained under it, with its 95 % t interval over seeds ``low``, ``high``; ``shift``, the change, of the two
         networks of each seed, with ``shift_low`` and ``shift_high``; ``seeds``; ``decides``: ``shape`` or ``texture`` where the interval of
-        the choice lies on one side of zero, else ``either``; and, of each hypothesis, whether it predicted this: ``right``, ``wrong``, or
-        ``open`` where it says nothing of the world, or the interval does not say what decides.
+        the choice lies on one side of zero, else ``either``; ``as normal``: whether the normal networks decide by the same; and, of each
+        hypothesis, whether it predicted this. These are ``right``, ``wrong``, or ``open`` where a hypothesis says nothing of the world, or the
+        interval does not say what decides.
     """
     used = usable(rows, norm).assign(choice=lambda r: r["shape"] - r.texture)
+    by_shape, by_texture = cleared(used)
+    used = used.assign(cleared=(by_shape - by_texture) / (by_shape + by_texture))
     predicted = crossed.predictions().set_index("world")
     found = []
     for world, eps in strongest(rows, norm=norm).items():
         part = used[used.world == world]
-        normal = part[part.norm == "none"].set_index("seed").choice
+        normal = part[part.norm == "none"].set_index("seed")
         if normal.empty:
             continue
-        robust = part[(part.norm == norm) & (part.eps == eps)].set_index("seed").choice
-        value, low, high = mean_interval(robust.to_numpy())
-        shift, shift_low, shift_high = mean_interval((robust - normal).dropna().to_numpy())
+        robust = part[(part.norm == norm) & (part.eps == eps)].set_index("seed")
+        value, low, high = mean_interval(robust.choice.to_numpy())
+        shift, shift_low, shift_high = mean_interval((robust.cleared - normal.cleared).dropna().to_numpy())
         decides = "shape" if low > 0 else "texture" if high < 0 else "either"
         row = {
-            "world": world, "normal": normal.mean(), "eps": eps, "adversarial": value, "low": max(low, -1.0), "high": min(high, 1.0),
+            "world": world, "normal": normal.choice.mean(), "eps": eps, "adversarial": value, "low": max(low, -1.0), "high": min(high, 1.0),
             "shift": shift, "shift_low": shift_low, "shift_high": shift_high, "seeds": len(robust), "decides": decides,
+            "as normal": _judged("shape" if normal.choice.mean() > 0 else "texture", decides),
         }  # fmt: skip
         found.append(row | {name: _judged(predicted[name][world], decides) for name in crossed.HYPOTHESES})
     return pd.DataFrame(found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from ..data import SHAPES, Images, ShapeTex
 from ..models import check_fits, device_of, fingerprint
 from ..training import Plan, Trainer
 from .conflict import cue_conflict
-from .drawn import DRAWN, READS
+from .drawn import DRAWN, READS, SETTINGS
 from .instruments import ACCURACY, INSTRUMENTS, key
 from .intervals import mean_interval
 from .maps import COPIES, map_numbers, method_of
@@ -104,17 +106,24 @@ def readings(
         for label, model in by_label.items():
             numbers = {method: _of_maps(model, images, mask, map_numbers, method, copies) for method in ("SmoothGrad", "Grad")}
             found = {}
-            for i, level in known:
-                if i.reads == READS:
-                    value = i.function(model, agree, None)
-                elif i.reads == ACCURACY:
-                    value = accuracy.loc[(label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
-                else:
-                    value = mean_interval(numbers[i.method][i.number])
-                found[key(i.name, level)] = [float(v) for v in value]
+            with TemporaryDirectory() as folder:
+                scratch = Store(Path(folder))  # two numbers of one measurement are not measured twice
+                for i, level in known:
+                    if i.reads == READS:
+                        value = i.function(model, agree, scratch)
+                    elif i.reads == ACCURACY:
+                        value = accuracy.loc[(label, i.name, float(level)), ["acc_on_correct", "ci_low", "ci_high"]]
+                    else:
+                        value = mean_interval(numbers[i.method][i.number])
+                    found[key(i.name, level)] = [float(v) for v in value]
             yield found
 
-    of = {"measure": "controls", "instruments": [key(i.name, level) for i, level in known], "images": agree.images.digest}
+    of = {
+        "measure": "controls",
+        "instruments": [key(i.name, level) for i, level in known],
+        "images": agree.images.digest,
+        "drawn": SETTINGS,
+    }
     keys = [of | {"of maps": saliency_images, "copies": copies, "model": fingerprint(n.model)} for n in networks]
     rows = [
         {"network": n.name, "seed": n.seed, "instrument": name, "value": value, "ci_low": low, "ci_high": high}

@@ -1,4 +1,5 @@
-"""The crossed experiment: which cue decides after training, where shape is the bolder or the fainter, the coarser or the finer of two cues."""
+"""The crossed experiment: which of two cues decides after training. In some worlds shape is the bolder cue, in some the fainter; in some the
+coarser, in some the finer."""
 
 from __future__ import annotations
 
@@ -118,22 +119,27 @@ def recipe(cell: Cell, *, epochs: int = EPOCHS) -> Recipe:
 
 def images(cell: Cell, n: int, cue: str = "both", **given: Any) -> ShapeTex:
     """Test images of a cell's world, the same for all cells of a world and seed."""
-    return shapetex(n, cue=cue, seed=2 * cell.seed + 1, world=WORLDS[cell.world], **given)
+    return shapetex(n, cue=cue, seed=2 * cell.seed + 1, **{"world": WORLDS[cell.world]} | given)
+
+
+def _own(cell: Cell) -> dict[str, Any]:
+    """How the images of a cell's training are drawn."""
+    world = WORLDS[cell.world]
+    return {"cue": cell.cue, "share": cell.share, "world": replace(world, contrast=0.0) if cell.view == "untextured" else world}
 
 
 def network(cell: Cell, *, train: int = TRAIN, epochs: int = EPOCHS) -> tuple[nn.Module, dict[str, Any]]:
     """A cell's network and what its training said (``history``, ``collapsed_at``): kept since its training, else trained and kept."""
     folder = home() / "checkpoints" / "local" / "worlds" / cell.label
     of = {"experiment": digest(), "train": train, "epochs": epochs}
-    untextured = replace(WORLDS[cell.world], contrast=0.0) if cell.view == "untextured" else WORLDS[cell.world]
-    training = shapetex(train, cue=cell.cue, seed=2 * cell.seed, world=untextured, share=cell.share).images
+    training = shapetex(train, seed=2 * cell.seed, **_own(cell)).images
     made = _untrained(cell, *training.channel_stats())
     if models.checkpoints.exists(folder):
         state, card = models.checkpoints.read(folder)
         if card["of"] == of:
             made.load_state_dict(state)
             return made.eval(), card["training"]
-    watched = shapetex(WATCHED, cue=cell.cue, seed=2 * cell.seed + 1, world=untextured).images
+    watched = images(cell, WATCHED, **_own(cell)).images
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CatastrophicOverfitting)  # it is in the row
         report = fit(made, recipe(cell, epochs=epochs), training, watched, seed=cell.seed)
@@ -160,14 +166,15 @@ def measured(*cell: Any, train: int = TRAIN, test: int = TEST, epochs: int = EPO
     """Train a cell's network, given as its fields, and what it does then.
 
     Returns:
-        The cell; ``clean`` accuracy on test images of its own kind, ``robust``: under PGD of 10 steps at its ε; ``overfitted``: whether
+        The cell; ``clean`` accuracy on test images of its own kind, ``robust``: under PGD of 10 steps at its ε, on the first of
+        the images that are watched in training; ``overfitted``: whether
         training overfitted its attack; ``alone_shape`` and ``alone_texture``: accuracy where only that cue tells the class;
         and of `cue_conflict` ``shape``, ``texture``, ``neither``, ``shape_rank``, ``texture_rank``, ``shape_bias`` and ``n``.
     """
     of = Cell(*cell)
     net, report = network(of, train=train, epochs=epochs)
     alone = {cue: accuracy(net, images(of, test, cue).images)["top1"] for cue in ("shape", "texture")}
-    clean = accuracy(net, images(of, test, of.cue, share=of.share).images)["top1"]
+    clean = accuracy(net, images(of, test, **_own(of)).images)["top1"]
     conflict = images(of, test, "conflict")
     decided = cue_conflict(net, conflict.images, shape=conflict.shape, texture=conflict.texture)
     return asdict(of) | {
@@ -195,10 +202,11 @@ def place(table: str) -> Path:
 
 def rows(table: str, experiment: str | None = None) -> pd.DataFrame:
     """The rows of a table that belong to an experiment, this one by default: kept here, else those that ship; an empty table without any."""
-    here = place(table)
-    path = here if here.is_file() else shipped("checkpoints", "worlds", table)
-    found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    return found[found.experiment == (experiment or digest())].reset_index(drop=True) if len(found) else found
+    for path in (place(table), shipped("checkpoints", "worlds", table)):
+        found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        if len(found) and len(mine := found[found.experiment == (experiment or digest())]):
+            return mine.reset_index(drop=True)
+    return pd.DataFrame()
 
 
 def missing(rows: pd.DataFrame, wanted: Sequence[Cell]) -> list[Cell]:
@@ -267,5 +275,6 @@ def _larger(ratio: float) -> str:
 
 def digest() -> str:
     """What the networks depend on besides their cells: rows of other worlds, or of another training, are of another experiment."""
-    said = {"worlds": {name: asdict(world) for name, world in WORLDS.items()}, "training": [TRAIN, EPOCHS, BATCH, ARCH, LR, STEPS, WARMUP]}
+    said = {"worlds": {name: asdict(world) for name, world in WORLDS.items()}, "training": [TRAIN, EPOCHS, BATCH, ARCH, LR, STEPS, WARMUP],
+            "read": [TEST, READ, COPIES, WATCHED]}  # fmt: skip
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]

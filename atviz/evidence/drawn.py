@@ -26,6 +26,7 @@ RADIUS = 4  # cycles per image, that divide low from high frequencies
 MAPPED, MASKED = 100, 400  # images of which maps are made, and images that are classified under each noise
 SD = 0.02  # of the noise against which maps should be stable
 CENTERS, SDS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.025, 0.05, 0.1, 0.2, 0.4)  # of critical-band masking: cycles per image, units of pixels
+SETTINGS = [RADIUS, MAPPED, MASKED, SD, CENTERS, SDS]  # what the readings depend on besides network and images
 Reading = tuple[float, float, float]  # a number, and its 95 % interval over images
 
 

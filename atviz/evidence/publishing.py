@@ -38,6 +38,7 @@ def ship() -> Path:
         "instruments": {row["instrument"]: row for row in reliability.reliability(bias, read).round(4).to_dict("records")},
     }  # fmt: skip
     disk.write_json(folder / "verdicts.json", record)
+    mark_worlds(folder / "verdicts.json")
     keep_records(networks, folder / "records")
     return folder
 
@@ -46,8 +47,10 @@ def mark_worlds(path: Path) -> None:
     """Write beside each verdict of a ``verdicts.json`` what the worlds say of the instrument: ``worlds``, from `across.overall`."""
     rows, read = (crossed.rows(table) for table in (crossed.CROSSED, crossed.READINGS))
     record = disk.read_json(path)
-    for row in across.overall(across.in_worlds(rows, read)).to_dict("records") if len(rows) and len(read) else []:
-        record["instruments"][row["instrument"]]["worlds"] = {name: row[name] for name in ("verdict", "reliable_in", "worlds")}
+    for row in across.overall(across.by_seed(rows, read)).to_dict("records") if len(rows) and len(read) else []:
+        record["instruments"].setdefault(row["instrument"], {})["worlds"] = {
+            name: row[name] for name in ("verdict", "reliable_in", "worlds")
+        }
     disk.write_json(path, record)
 
 

@@ -85,6 +85,8 @@ def _half_width(controls: list[pd.DataFrame]) -> float:
     seeds = [(float(control.value.var(ddof=1)) / len(control), len(control) - 1) for control in controls if len(control) > 1]
     variance = images + sum(v for v, _ in seeds)
     unknown = sum(v**2 / df for v, df in seeds)
+    if not variance and not seeds:
+        return float("nan")  # one network of each, and a number without an interval over images
     return t_quantile(variance**2 / unknown if unknown else np.inf) * float(np.sqrt(variance))
 
 

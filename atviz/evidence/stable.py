@@ -28,8 +28,8 @@ def output_stability(
     Each image is compared with `NOISY` copies of itself with Gaussian noise, clipped to [0, 1]. With e = Σ_channels |map| of the true class
     and h the logits, e′ and h′ those of a copy:
 
-    - ``ros``: the largest ‖(e − e′) / e‖ / ‖h − h′‖ of the copies, relative output stability. Its division pixel by pixel lets those
-      pixels count most in which the map is nearly zero, and a sparse map has many; Bhusal et al. compare log₁₀ of its mean.
+    - ``ros``: the largest ‖(e − e′) / e‖ / ‖h − h′‖ of the copies, relative output stability. Its division pixel by pixel gives the
+      most weight to pixels where the map is nearly zero, and a sparse map has many of them; Bhusal et al. compare log₁₀ of its mean.
     - ``maps``: ‖e − e′‖ / ‖e‖, mean over the copies.
     - ``outputs``: ‖p − p′‖ of the probabilities, mean over the copies.
     - ``ratio``: the largest (‖e − e′‖ / ‖e‖) / ‖p − p′‖ of the copies. Where the network is sure of its answer, p hardly moves, and it is huge.

@@ -46,41 +46,56 @@ VERDICTS = ["reliable", "measures amplitude", "measures scale", "unreliable", "u
 
 
 def test_an_instrument_is_judged_by_where_it_is_reliable():
-    found = across.overall(across.in_worlds(*tables(INSTRUMENTS))).set_index("instrument")
+    found = across.overall(across.by_seed(*tables(INSTRUMENTS))).set_index("instrument")
     assert found.verdict.loc[list(INSTRUMENTS)].tolist() == VERDICTS
     assert found.worlds.eq(len(WORLDS)).all()
     assert found.reliable_in["saturate-1024"] == 7 and found.agreement["saturate-1024"] == 1
     assert found.reliable_in["median_filter-1"] == 6 and found.agreement["median_filter-1"] == pytest.approx(6 / 7)
+    assert found.inner_above_0["saturate-1024"] == 7 and found.inner_above_0["grayscale-1"] == 0
+
+
+def test_the_other_worlds_are_taken_together():
+    """Reliable in two worlds by so much that the seven together seem so, too: the five others disagree."""
+    seeds = pd.DataFrame([
+        {"instrument": "a", "world": world, "seed": seed, "gap": (1 if i < 2 else -0.01) + 0.001 * seed, "rho": (0.9 if i < 2 else -0.01) + 0.001 * seed,
+         "rho_inner": 0.5, "networks": 5}
+        for i, world in enumerate(WORLDS) for seed in range(3)
+    ])  # fmt: skip
+    found = across.overall(seeds).iloc[0]
+    assert found.reliable_in == 2 and found.agreement == pytest.approx(2 / 7)
 
 
 def test_a_rank_correlation_is_also_given_without_the_two_poles():
     rows, read = tables({"saturate-1024": lambda world: 1})
     inner = ~np.array([cell.kind in controls.CONTROLS for cell in CELLS])
     read.loc[inner, "saturate-1024"] = 0.5 - 0.1 * rows["shape"][inner]  # the poles are ordered rightly, all others wrongly
-    found = across.in_worlds(rows, read)
+    found = across.in_worlds(across.by_seed(rows, read))
     assert (found.rho_inner < -0.9).all() and (found.gap > 0.5).all() and (found.rho > found.rho_inner).all()
 
 
 def test_intervals_count_seeds_and_not_networks():
     rows, read = tables({"saturate-1024": lambda world: 1})
     again = [table.assign(seed=table.seed + 10) for table in (rows, read)]  # the same networks, called other seeds
-    once, twice = across.in_worlds(rows, read), across.in_worlds(pd.concat([rows, again[0]]), pd.concat([read, again[1]]))
+    both = across.by_seed(pd.concat([rows, again[0]]), pd.concat([read, again[1]]))
+    once, twice = across.in_worlds(across.by_seed(rows, read)), across.in_worlds(both)
     assert (twice.gap_high - twice.gap_low < 0.6 * (once.gap_high - once.gap_low)).all()
-    assert across.in_worlds(rows[rows.seed == 0], read).gap_low.isna().all()
+    one = across.in_worlds(across.by_seed(rows[rows.seed == 0], read))
+    assert one.gap_low.isna().all() and (one.verdict == "not measured").all()
 
 
 def test_networks_that_learned_nothing_do_not_count():
     rows, read = tables({"saturate-1024": lambda world: 1})
     blind = rows.assign(clean=0.2)[rows.cue == "both"]
-    found = across.in_worlds(pd.concat([rows[rows.cue != "both"], blind]), read)
+    found = across.in_worlds(across.by_seed(pd.concat([rows[rows.cue != "both"], blind]), read))
     assert (found.networks == 3 * 4).all()
 
 
-def test_an_instrument_without_a_reading_of_a_pole_is_uncertain():
+def test_an_instrument_without_a_reading_of_a_pole_is_not_measured():
     rows, read = tables({"saturate-1024": lambda world: 1})
     read.loc[[cell.kind == "shape-only" for cell in CELLS], "saturate-1024"] = np.nan
-    found = across.in_worlds(rows, read)
-    assert found.gap.isna().all() and (found.verdict == "uncertain").all()
+    seeds = across.by_seed(rows, read)
+    found = across.in_worlds(seeds)
+    assert found.gap.isna().all() and (found.verdict == "not measured").all() and across.overall(seeds).verdict.tolist() == ["not measured"]
 
 
 def test_settings_are_those_of_the_worlds():

@@ -14,7 +14,7 @@ def made(rule, seeds=range(5), spread=0.3):
     rows = pd.DataFrame([vars(cell) | {"clean": 0.95, "robust": 0.6, "n": 1000} for cell in cells])
     own = np.random.default_rng(0).normal(0, spread, len(rows))
     shape = 1 / (1 + np.exp(-(rule(choice.design(rows)) + own)))
-    return rows.assign(shape=shape, texture=1 - shape)
+    return rows.assign(shape=shape, texture=1 - shape, neither=0.0)
 
 
 @pytest.mark.parametrize("term", choice.SPEAKS)
@@ -55,7 +55,7 @@ def test_radii_of_both_norms_are_in_units_of_the_weaker_cue():
 
 def test_too_few_seeds_or_worlds_are_an_error():
     rows = made(lambda columns: columns["scale"], seeds=[0])
-    with pytest.raises(ValueError, match=r"the rows are of 1 seeds and 7 worlds; there must be at least 2 and 3"):
+    with pytest.raises(ValueError, match=r"the rows are of 1 seeds and 6 worlds; there must be at least 2 and 3"):
         choice.fit(rows)
 
 
@@ -78,7 +78,28 @@ def test_outcomes_are_of_the_strongest_attack_that_all_seeds_learned():
         assert row["larger amplitude"] == ("open" if signs[world] == 0 else "right")
         assert row["shape"] == {1: "right", -1: "wrong", 0: "open"}[signs[world]]
         normal = rows[(rows.world == world) & ~adversarial]
+        assert row["as normal"] == {0: "open"}.get(signs[world], "right" if (row.normal > 0) == (signs[world] > 0) else "wrong")
         assert row["shift"] == pytest.approx(row.adversarial - (normal["shape"] - normal.texture).mean())
+
+
+def test_what_errors_give_is_no_choice():
+    """Of a network that loses texture and then errs over all classes alike, a little is decided by shape: it has not moved to shape."""
+    rows = made(lambda columns: columns["scale"], spread=0.01)
+    adversarial = rows.norm != "none"
+    rows = rows.assign(shape=0.0, texture=1.0)
+    rows.loc[adversarial, ["shape", "texture", "neither"]] = [0.05, 0.65, 0.3]
+    rows.loc[adversarial & (rows.world == "bold-fine-shape"), ["shape", "texture", "neither"]] = [0.25, 0.45, 0.3]
+    found = choice.outcomes(rows).set_index("world")
+    assert (found.adversarial - found.normal > 0.3).all()
+    assert found["shift"].drop("bold-fine-shape").to_numpy() == pytest.approx(0)
+    assert found["shift"]["bold-fine-shape"] == pytest.approx((0.2 - 0.4) / 0.6 + 1)
+
+
+def test_an_attack_counts_only_with_all_seeds_of_the_normal_network():
+    rows = made(lambda columns: columns["scale"], spread=0.1)
+    of_world = crossed.radii(WORLDS["inside"])
+    few = rows[(rows.norm == "none") | (rows.eps <= of_world[1]) | (rows.seed == 0)]
+    assert choice.strongest(few)["inside"] == of_world[1] and choice.strongest(rows)["inside"] == of_world[-1]
 
 
 def test_a_network_that_hides_its_gradient_has_learned_nothing():

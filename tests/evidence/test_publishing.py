@@ -7,7 +7,7 @@ import pandas as pd
 from atviz import shipped
 from atviz.data import shapetex
 from atviz.evidence import Store, controls, crossed, dose_curves, fourier_heat, publishing
-from atviz.evidence.across import in_worlds, overall
+from atviz.evidence.across import by_seed, overall
 
 FOLDER = shipped("checkpoints", "controls")
 
@@ -42,7 +42,7 @@ def test_records_are_of_the_networks_as_they_ship():
 
 def test_each_verdict_has_that_of_the_worlds_beside_it(tmp_path, monkeypatch):
     rows, read = crossed.rows(crossed.CROSSED), crossed.rows(crossed.READINGS)
-    expected = overall(in_worlds(rows, read)).set_index("instrument")
+    expected = overall(by_seed(rows, read)).set_index("instrument")
     shipped_record = json.loads((FOLDER / "verdicts.json").read_text())["instruments"]
     for name, row in expected.iterrows():
         assert shipped_record[name]["worlds"] == {key: row[key] for key in ("verdict", "reliable_in", "worlds")}

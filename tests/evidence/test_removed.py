@@ -49,18 +49,21 @@ def rows(**readings):
 def test_a_reading_is_right_where_it_lies_on_the_side_that_is_known():
     found = removed.rated(rows(shuffled=-0.2, stylized=-0.2, **{"high-passed": 0.2})).set_index(["instrument", "kind"])
     assert len(found) == len(NAMES) * 5
-    up, down = "saturate-1024", "patch_shuffle-4"  # more shape reads higher, and lower
+    up, down = "saturate-1024", "patch_rotate-4"  # more shape reads higher, and lower
+    assert found.loc[("patch_shuffle-4", "shuffled"), ["order", "expected", "verdict"]].tolist() == [1, 0, ""]  # it has practiced this
     assert found.loc[(up, "shuffled"), ["order", "expected", "verdict"]].tolist() == [-1, -1, "right"]
     assert found.loc[(down, "shuffled"), ["order", "expected", "verdict"]].tolist() == [1, -1, "wrong"]
     assert found.loc[(up, "stylized"), "verdict"] == "wrong" and found.loc[(down, "stylized"), "verdict"] == "right"
-    assert found.loc[(up, "binarized"), ["order", "verdict"]].tolist() == [0, "uncertain"]
+    assert found.loc[(down, "binarized"), ["order", "verdict"]].tolist() == [0, "uncertain"]
     assert found.loc[(up, "high-passed"), ["order", "verdict"]].tolist() == [1, ""]
     assert found.loc[(up, "shuffled"), "difference"] == pytest.approx(-0.2)
     assert found.loc[(up, "shuffled"), "ci_low"] < -0.2 < found.loc[(up, "shuffled"), "ci_high"] < 0
 
 
 def test_nothing_is_rated_without_rows():
-    assert not len(removed.rated(pd.DataFrame(columns=["kind", "seed", *NAMES])))
+    assert not len(removed.rated(pd.DataFrame()))
+    partial = rows()[["kind", "seed", NAMES[0]]]
+    assert set(removed.rated(partial).instrument) == {NAMES[0]}
 
 
 def test_the_rows_that_ship_are_of_this_experiment_and_complete():

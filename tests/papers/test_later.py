@@ -53,8 +53,9 @@ def test_a_finding_is_of_the_means_and_counts_its_rivals(worlds):
     (finding,) = later.later_findings(read(channel_width=(2.0, 2.001, 2.5)), baseline="normal", subject="pgd-inf-0.01")
     assert (finding.baseline, finding.subject, finding.difference) == pytest.approx((2.01, 2.51, 0.5))
     assert (finding.verdict, finding.n, finding.unit) == ("agrees", 6, "networks")
-    radius, elsewhere = finding.rivals
-    assert (radius.agree, radius.of) == (1, 2)  # not under the weaker attack
+    underfit, radius, elsewhere = finding.rivals
+    assert underfit.kind == "unmeasured"
+    assert (radius.agree, radius.of) == (0, 1)  # not under the weaker attack
     assert (elsewhere.agree, elsewhere.of) == (2, 3)  # the finding's own world does not count
 
 
@@ -62,7 +63,7 @@ def test_another_definition_can_turn_the_verdict(worlds):
     rows = read(relative_instability=(1, 2, 3), instability=(3, 2, 1))
     (finding,) = later.later_findings(rows, baseline="normal", subject="pgd-inf-0.01")
     assert finding.verdict == "agrees" and "choice of the definition it is −2.000" in finding.judged
-    assert finding.rivals[2].kind == "unmeasured"  # the readings of the worlds do not have it
+    assert finding.rivals[3].kind == "unmeasured"  # the readings of the worlds do not have it
 
 
 def test_one_network_of_a_kind_gives_no_finding(worlds):
@@ -75,4 +76,4 @@ def test_without_rows_there_is_no_table(monkeypatch):
     monkeypatch.setattr(crossed, "rows", lambda which, experiment=None: pd.DataFrame())
     assert later.by_world().empty
     (finding,) = later.later_findings(read(grounds=(0.9, 0.8, 0.5)), baseline="normal", subject="pgd-inf-0.01")
-    assert finding.rivals[1].kind == "unmeasured"
+    assert finding.rivals[2].kind == "unmeasured"

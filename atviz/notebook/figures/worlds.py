@@ -41,7 +41,7 @@ def deciding(rows: pd.DataFrame, amplitudes: Mapping[str, Sequence[float]]) -> F
         eps = np.sort(rows[rows.world == world].eps.unique())
         ax.set_title(world)
         ax.set_xticks(range(len(eps)), [f"{e:.2g}".removeprefix("0") if e else "0" for e in eps])
-        for amplitude, cue in zip(amplitudes[world], ("shape", "texture"), strict=True):
+        for amplitude, cue in zip(amplitudes[world] if len(eps) > 2 else (), ("shape", "texture"), strict=len(eps) > 2):
             place = 1 + np.log(amplitude / eps[1]) / np.log(eps[2] / eps[1])  # the radii have equal ratios
             ax.axvline(place, **LINE | {"color": CUES[f"by {cue}"]["color"], "linestyle": "--"})
     figure.supxlabel(
@@ -84,17 +84,17 @@ def instruments_by_world(found: pd.DataFrame, overall: pd.DataFrame, titles: Map
 
 @styled
 def instruments_by_kind(found: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """How each instrument orders the networks whose images lacked something and the normal ones. A frame: rightly, by its interval.
+    """How each instrument ranks the networks whose images lacked something against the normal ones. A frame: in the order that is expected.
 
-    Rows as `evidence.removed.rated`. A kind of which nothing is expected has a ? behind its name.
+    Rows as `evidence.removed.rated`. Under the name of a kind stands what is expected of it.
     """
     kinds, names = list(dict.fromkeys(found.kind)), list(dict.fromkeys(found.instrument))
-    figure = Figure(figsize=(9, 0.34 * len(names) + 1.2))
+    figure = Figure(figsize=(11, 0.34 * len(names) + 1.4))
     shown = found.assign(column=found.kind, value=found.order)
     ax = _ratings(figure, shown, titles, names, kinds, found.verdict == "right")
-    sign = found.drop_duplicates("kind").set_index("kind").expected
-    arrow = {1: "more shape", -1: "less shape", 0: "nothing expected"}
-    ax.set_xticks(ax.get_xticks(), [f"{kind}\n({arrow[sign[kind]]})" for kind in kinds], rotation=0)
+    sign = found.groupby("kind").expected.sum()  # 0 in single rows: what a network has practiced
+    arrow = {1: "more shape", -1: "less shape", 0: "nothing known"}
+    ax.set_xticks(ax.get_xticks(), [f"{kind}\n({arrow[int(np.sign(sign[kind]))]})" for kind in kinds], rotation=0)
     return figure
 
 
