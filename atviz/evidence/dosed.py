@@ -33,17 +33,23 @@ def dose_curves(kinds: Mapping[str, Sequence[nn.Module]], images: AnyImages, *, 
     have it, by the number of `distortions.doses` that is named there; ``value``: accuracy on correct, mean over the networks of the kind, with its
     95 % t interval over them, ``ci_low``, ``ci_high``, within [0, 1]. The first row of each distortion and kind is of the whole image: dose and accuracy are 1.
 
-    At the same dose, distortions can be compared. A shuffle makes edges that the image did not have: there the dose says how much
+    Levels that images of this size do not allow are left out. At the same dose, distortions can be compared. A shuffle makes edges that the image did not have: there the dose says how much
     the distorted edges agree with the image's. It cannot be compared between features.
 
     Source: Burgert et al. 2025, who suppress texture by bilateral and non-local-means filters, shape by shuffled and turned patches, and
     color by gray values and exchanged channels.
     """
     held = as_images(images)
-    wanted = {name: list(levels) for _, by_name in SUPPRESSED.values() for name, levels in by_name.items()}
     asked = [
-        (feature, number, name, level) for feature, (number, of) in SUPPRESSED.items() for name, levels in of.items() for level in levels
+        (feature, number, name, level)
+        for feature, (number, by_name) in SUPPRESSED.items()
+        for name, levels in by_name.items()
+        for level in levels
+        if find(name).fits(level, *held.shape[-2:])
     ]
+    wanted: dict[str, list[float]] = {}
+    for _, _, name, level in asked:
+        wanted.setdefault(name, []).append(level)
     networks = [(kind, net) for kind, nets in kinds.items() for net in nets]
 
     def classify(missing: list[int]) -> Iterator[list[float]]:

@@ -55,7 +55,7 @@ def mark_worlds(path: Path) -> None:
 
 
 def keep_records(networks: list[Control], folder: Path, profile: str = "quick") -> None:
-    """Measure anew what the notebook of the controls measures in a profile, and keep it in a folder in place of what is there."""
+    """Measure anew what takes long in the notebook of the controls in a profile, and keep it in a folder in place of what is there."""
     shutil.rmtree(folder, ignore_errors=True)
     store, n, (few, copies) = Store(folder), IMAGES[profile], SALIENCY[profile]
     agree, conflict = (shapetex(n, cue=cue, seed=1) for cue in ("both", "conflict"))

@@ -105,9 +105,17 @@ def test_an_untextured_network_has_seen_no_texture(home):
     assert row["texture"] < 0.3 and row["alone_texture"] < 0.3
 
 
-def test_a_share_of_zero_is_both_cues_and_of_one_a_cue_alone():
-    half = crossed.images(Cell("inside", "shape", 0.5), 2000, "shape", share=0.5)
-    assert 0.5 < float((half.shape == half.texture).float().mean()) < 0.62  # half agree, and one in eight of the rest
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_zero_is_both_cues_and_of_one_a_cue_alone(share):
+    drawn = crossed.images(Cell("inside", "shape", share), 2000, "shape", share=share)
+    expected = 1 - share + share / 8  # one in eight of the random ones agrees, too
+    assert float((drawn.shape == drawn.texture).float().mean()) == pytest.approx(expected, abs=0.03)
+
+
+def test_the_own_test_images_of_an_untextured_network_have_no_texture():
+    cell = Cell("bold-coarse-shape", view="untextured")
+    own, whole = crossed.images(cell, 20, **crossed._own(cell)), crossed.images(cell, 20)
+    assert (own.images.x.float().std((2, 3)) < whole.images.x.float().std((2, 3))).all()
 
 
 def test_readings_are_those_of_the_controls(home):

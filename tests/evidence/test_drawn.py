@@ -10,6 +10,7 @@ from atviz.evidence import channel, controls, crossed, drawn, reliability
 from atviz.evidence.crossed import Cell
 from atviz.evidence.frequencies import frequency_conflict
 from atviz.evidence.grounds import replaced_grounds
+from atviz.evidence.stable import output_stability
 
 WORLD = "bold-coarse-shape"
 
@@ -40,6 +41,9 @@ def test_readings_are_those_of_the_measures(networks, images):
     assert drawn.grounds(network, images)[0] == replaced_grounds(network, images.images, images.mask)["acc_on_correct"]
     value, low, high = drawn.instability(network, images)
     assert low < value < high and np.isfinite(value)
+    ros = output_stability(network, images.images[:100], sd=drawn.SD)["ros"]
+    value, low, high = drawn.relative_instability(network, images)
+    assert value == pytest.approx(np.log10(np.nanmean(ros))) and low < value < high
 
 
 def test_the_channel_is_that_of_accuracies_under_the_same_noise(networks, images, monkeypatch):
