@@ -33,8 +33,9 @@ def dose_curves(kinds: Mapping[str, Sequence[nn.Module]], images: AnyImages, *, 
     have it, by the number of `distortions.doses` that is named there; ``value``: accuracy on correct, mean over the networks of the kind, with its
     95 % t interval over them, ``ci_low``, ``ci_high``, within [0, 1]. The first row of each distortion and kind is of the whole image: dose and accuracy are 1.
 
-    Levels that images of this size do not allow are left out. At the same dose, distortions can be compared. A shuffle makes edges that the image did not have: there the dose says how much
-    the distorted edges agree with the image's. It cannot be compared between features.
+    Levels that images of this size do not allow are left out. At the same dose, distortions can be compared. A shuffle makes edges that
+    the image did not have: there the dose says how much the distorted edges agree with the image's. Doses of two features cannot be
+    compared.
 
     Source: Burgert et al. 2025, who suppress texture by bilateral and non-local-means filters, shape by shuffled and turned patches, and
     color by gray values and exchanged channels.

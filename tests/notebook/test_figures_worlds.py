@@ -74,4 +74,4 @@ def test_kinds_say_what_is_expected_and_right_readings_have_a_frame():
     frames = [(int(patch.get_x()), int(patch.get_y())) for patch in ax.patches if isinstance(patch, Rectangle)]
     assert frames == [(0, 0)]
     assert [text.get_text() for text in ax.texts] == ["−1.00", "+0.20", "+0.50"]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["shuffled\n(less shape)", "high-passed\n(nothing known)"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["shuffled\n(less\nshape)", "high-passed\n(nothing\nknown)"]

@@ -53,9 +53,10 @@ def dose_curves(rows: pd.DataFrame) -> Figure:
     )
     figure = networks(
         (11, 5.6), percent(rows), "dose", facet={"col": "distortion", "order": order, "wrap": len(columns)}, share={"x": False, "y": True},
-        ylim=(-2, 103), xlim=(1.04, min(0.0, rows.dose.min()) - 0.04),
+        ylim=(-2, 103),
     )  # fmt: skip
     for ax, name in zip(figure.axes, order, strict=True):
-        ax.set(title=TITLES[name], xlabel=LEFT[feature[name]])
+        least = rows[rows.feature == feature[name]].dose.min()
+        ax.set(title=TITLES[name], xlabel=LEFT[feature[name]], xlim=(1.04, min(0.0, least) - 0.04))
     figure.supylabel("accuracy on correctly classified images (%)", fontsize=10)
     return figure

@@ -93,8 +93,8 @@ def instruments_by_kind(found: pd.DataFrame, titles: Mapping[str, str]) -> Figur
     shown = found.assign(column=found.kind, value=found.order)
     ax = _ratings(figure, shown, titles, names, kinds, found.verdict == "right")
     sign = found.groupby("kind").expected.sum()  # 0 in single rows: what a network has practiced
-    arrow = {1: "more shape", -1: "less shape", 0: "nothing known"}
-    ax.set_xticks(ax.get_xticks(), [f"{kind}\n({arrow[int(np.sign(sign[kind]))]})" for kind in kinds], rotation=0)
+    arrow = {1: "(more\nshape)", -1: "(less\nshape)", 0: "(nothing\nknown)"}
+    ax.set_xticks(ax.get_xticks(), [f"{kind}\n{arrow[int(np.sign(sign[kind]))]}" for kind in kinds], rotation=0)
     return figure
 
 
