@@ -30,7 +30,7 @@ def test_shipped_outputs_are_of_the_code_beside_them(path):
     assert not any(output.output_type == "error" for output in outputs)
     assert not any(output.get("name") == "stderr" for output in outputs)
     assert "widgets" not in notebook.metadata
-    assert path.stat().st_size < 1_750_000
+    assert path.stat().st_size < 2_250_000
 
 
 @each

@@ -35,27 +35,27 @@ def by_seed(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     both = both[learned(both)]
     kinds = [crossed.Cell(*key).kind for key in both[crossed.KEY].itertuples(index=False)]
     both = both.assign(kind=kinds, decides=both["shape"] - both.texture)
+    names = {name: instrument.sign for name, (instrument, _) in judged().items() if instrument.sign and name in both}
+    parts = [
+        (world, seed, part.kind.to_numpy(), part.decides.to_numpy(float), {name: sign * part[name].to_numpy(float) for name, sign in names.items()})
+        for (world, seed), part in both.groupby(["world", "seed"], sort=False)
+    ]  # fmt: skip
     found = []
-    for name, (instrument, _) in judged().items():
-        if not instrument.sign or name not in both:
-            continue
-        for (world, seed), part in both.groupby(["world", "seed"], sort=False):
-            signed = part.assign(value=instrument.sign * part[name]).dropna(subset="value")
-            alone = signed.drop_duplicates("kind").set_index("kind").value.reindex(CONTROLS)
-            inner = signed[~signed.kind.isin(CONTROLS)]
+    for name in names:
+        for world, seed, kind, decides, readings in parts:
+            values, known = readings[name], ~np.isnan(readings[name])
+            inner = known & ~np.isin(kind, CONTROLS)
+            one, other = (values[kind == control] for control in CONTROLS)
             found.append({
-                "instrument": name, "world": world, "seed": seed, "gap": alone[CONTROLS[0]] - alone[CONTROLS[1]], "rho": _rho(signed),
-                "rho_inner": _rho(inner), "networks": len(signed),
+                "instrument": name, "world": world, "seed": seed, "gap": float(one[0] - other[0]) if len(one) and len(other) else float("nan"),
+                "rho": _rho(values[known], decides[known]), "rho_inner": _rho(values[inner], decides[inner]), "networks": int(known.sum()),
             })  # fmt: skip
     return pd.DataFrame(found)
 
 
-def _rho(part: pd.DataFrame) -> float:
-    """Spearman's correlation of ``value`` and ``decides``; NaN for fewer than three networks."""
-    if len(part) < 3:
-        return float("nan")
-    value, decides = (torch.tensor(part[name].to_numpy(float)) for name in ("value", "decides"))
-    return float(rank_correlation(value[None], decides[None])[0])
+def _rho(values: np.ndarray, decides: np.ndarray) -> float:
+    """Spearman's correlation; NaN for fewer than three networks."""
+    return float(rank_correlation(torch.tensor(values[None]), torch.tensor(decides[None]))[0]) if len(values) > 2 else float("nan")
 
 
 def in_worlds(seeds: pd.DataFrame) -> pd.DataFrame:
