@@ -83,14 +83,18 @@ def add_contents(app, docname, source):
             source[0] += "\n\n```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(entries) + "\n```\n"
 
 
-def describe_figures(app, docname, source):
+def describe_figures(app, doctree):
     """A figure's description, which is written beside it in a notebook, is what a screen reader says."""
-    if docname.startswith("notebooks/") and Path(docname).name in NOTEBOOKS:
-        notebook = json.loads(source[0])
-        for cell in notebook["cells"]:
-            for figure in (output.get("metadata", {}).get("image/png", {}) for output in cell.get("outputs", [])):
-                cell["metadata"]["mystnb"] = {"image": {"alt": figure.get("alt", "the panel without a kernel")}}
-        source[0] = json.dumps(notebook)
+    name = Path(app.env.docname)
+    if name.parent != Path("notebooks") or name.name not in NOTEBOOKS:
+        return
+    cells = json.loads((ROOT / f"{name}.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    shown = [
+        image for bundle in doctree.findall(nodes.container) if "cell_output" in bundle["classes"] for image in bundle.findall(nodes.image)
+    ]
+    for image, output in zip(shown, outputs, strict=True):
+        image["alt"] = output["metadata"].get("image/png", {}).get("alt", "the panel without a kernel")
 
 
 def fit_docstring(app, what, name, obj, options, lines):
@@ -136,7 +140,7 @@ def copy_start(app, error):
 
 def setup(app):
     app.connect("source-read", add_contents)
-    app.connect("source-read", describe_figures)
+    app.connect("doctree-read", describe_figures)
     app.connect("autodoc-process-docstring", fit_docstring)
     app.connect("doctree-resolved", link_names)
     app.connect("missing-reference", link_types)

@@ -35,8 +35,13 @@ def test_kinds_stand_with_their_accuracies_and_the_number_of_instruments(monkeyp
     assert by_kind["normal"][2] == "" and list(by_kind) == list(removed.KINDS)
 
 
-def test_a_claim_that_was_not_read_in_a_world_is_said(monkeypatch):
+def test_a_claim_that_was_not_measured_in_a_world_is_said(monkeypatch):
     row = {"claim": "ground", "world": "inside", "difference": -0.206, "ci_low": -0.3, "ci_high": -0.1, "verdict": "agrees"}
     monkeypatch.setattr(later, "by_world", lambda: pd.DataFrame([row]))
     header, _, only = cells(world_tables.claims())
-    assert header[2].endswith("lower (Moayeri et al.)") and only == ["inside", "not read", "−0.21 [−0.30, −0.10] agrees", "not read"]
+    assert header[2].endswith("lower (Moayeri et al.)") and only == [
+        "inside",
+        "not measured",
+        "−0.21 [−0.30, −0.10] agrees",
+        "not measured",
+    ]

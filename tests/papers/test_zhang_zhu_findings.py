@@ -277,7 +277,7 @@ def test_the_larger_cue_is_taken_away():
 def test_other_worlds_count_where_training_moves_to_shape(agreeing, other_worlds):
     worlds = [name for name in WORLDS if name != "inside"]
     rows = [
-        vars(crossed.Cell(world, norm=norm, eps=eps, seed=seed)) | {"clean": 0.9, "robust": 0.5, "n": 100, "shape": share, "texture": 1 - share}
+        vars(crossed.Cell(world, norm=norm, eps=eps, seed=seed)) | {"clean": 0.9, "robust": 0.5, "n": 100, "shape": share, "texture": 1 - share, "neither": 0.0}
         for i, world in enumerate([*worlds, "inside"])
         for seed in range(3)
         for norm, eps, share in (("none", 0.0, 0.1 + 0.01 * seed), ("linf", 0.05, 0.9 if i < agreeing or world == "inside" else 0.1 + 0.02 * (seed == 1)))
