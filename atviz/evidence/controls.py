@@ -23,7 +23,7 @@ from .instruments import ACCURACY, INSTRUMENTS, key
 from .intervals import mean_interval
 from .maps import COPIES, map_numbers, method_of
 from .outcomes import outcomes
-from .records import Store, cell, each
+from .records import Store, each
 from .sweeps import table
 
 CONTROLS = ("shape-only", "texture-only")
@@ -133,17 +133,9 @@ def readings(
     return pd.DataFrame(rows)
 
 
-def regions(
-    model: nn.Module, images: Images, mask: Tensor, *, method: str = "SmoothGrad", copies: int = COPIES, store: Store | None = None
-) -> dict[str, np.ndarray]:
+def regions(model: nn.Module, images: Images, mask: Tensor, *, method: str = "SmoothGrad", copies: int = COPIES) -> dict[str, np.ndarray]:
     """`saliency.region_shares`, (N,) each, of each image's map for its label; ``mask``, (N, H, W), is the silhouettes' coverage."""
-
-    def run() -> dict[str, list[float]]:
-        found = _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask), method, copies)
-        return {name: values.tolist() for name, values in found.items()}
-
-    key = {"measure": "regions", "method": method, "copies": copies, "model": fingerprint(model), "images": images.digest}
-    return {name: np.array(values) for name, values in cell(store, key, run).items()}
+    return _of_maps(model, images, mask, lambda maps, x, mask: saliency.region_shares(maps, mask), method, copies)
 
 
 def _of_maps(

@@ -106,9 +106,14 @@ def cells(worlds: Iterable[str] = tuple(WORLDS), seeds: Iterable[int] = SEEDS) -
     return found
 
 
+def plain(epochs: int = EPOCHS) -> Recipe:
+    """Normal training, which the attacks are added to."""
+    return recipes.lasting(recipes.get("normal", lr=LR, batch_size=BATCH, augment=None), epochs)
+
+
 def recipe(cell: Cell, *, epochs: int = EPOCHS) -> Recipe:
     """How a cell is trained."""
-    made = recipes.lasting(recipes.get("normal", lr=LR, batch_size=BATCH, augment=None), epochs)
+    made = plain(epochs)
     if cell.norm == "none":
         return made
     return replace(

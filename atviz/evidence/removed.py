@@ -14,7 +14,7 @@ import torch
 
 from .. import data
 from ..data import Images
-from ..training import Recipe, drawn, fit, recipes
+from ..training import drawn, fit
 from . import crossed
 from .accuracy import accuracy
 from .instruments import ACCURACY, INSTRUMENTS, MAPS, Instrument, find, key
@@ -27,7 +27,7 @@ from .sweeps import table
 TABLE = "removed.csv"  # beside those of `crossed`
 SEEDS = range(5)
 DATASET = "fashion"
-TRAIN, TEST, EPOCHS, BATCH, ARCH, LR = 10_000, 2000, 8, 64, "small", 0.05
+TRAIN, TEST, EPOCHS = 10_000, 2000, 8
 READ, MAPPED, COPIES = 1000, 100, 16  # test images under the distortions, those of which maps are made, and noisy copies of SmoothGrad
 PART = 500  # images that are distorted at once
 
@@ -67,11 +67,6 @@ def without(images: Images, kind: str, *, seed: int = 0) -> Images:
     return replace(images, x=torch.cat(parts), name=f"{images.name}, {kind}")
 
 
-def recipe(epochs: int = EPOCHS) -> Recipe:
-    """How every network is trained."""
-    return recipes.lasting(recipes.get("normal", lr=LR, batch_size=BATCH, augment=None), epochs)
-
-
 def instruments() -> dict[str, tuple[Instrument, float]]:
     """The instruments that need no drawn images, at each level that the controls read, by `key`. Color is left out: the images are gray."""
     chosen = [i for i in INSTRUMENTS if i.sign and "mask" not in i.needs and i.name not in ("grayscale", "channel_shuffle")]
@@ -89,11 +84,11 @@ def measured(kind: str, seed: int, *, train: int = TRAIN, test: int = TEST, read
     training, own = without(whole, kind, seed=seed), without(tested, kind, seed=seed)
     mean, std = training.channel_stats()
     shape = {
-        "arch": ARCH, "num_classes": len(whole.classes), "in_channels": whole.shape[0], "image_size": whole.shape[-1], "mean": mean, "std": std,
+        "arch": crossed.ARCH, "num_classes": len(whole.classes), "in_channels": whole.shape[0], "image_size": whole.shape[-1], "mean": mean, "std": std,
         "small_stem": False,  # as in the worlds: a third of the time
     }  # fmt: skip
     net = drawn(shape, seed)
-    fit(net, recipe(epochs), training, own, seed=seed)
+    fit(net, crossed.plain(epochs), training, own, seed=seed)
     net.eval()
     row: dict[str, Any] = {"kind": kind, "seed": seed, "clean": accuracy(net, tested)["top1"], "own": accuracy(net, own)["top1"]}
     known = instruments()
@@ -145,6 +140,6 @@ def rows() -> pd.DataFrame:
 
 def digest() -> str:
     """What the networks and their rows depend on."""
-    said = {"kinds": {k: asdict(v) for k, v in KINDS.items()}, "training": [DATASET, TRAIN, EPOCHS, BATCH, ARCH, LR],
+    said = {"kinds": {k: asdict(v) for k, v in KINDS.items()}, "training": [DATASET, TRAIN, EPOCHS, crossed.BATCH, crossed.ARCH, crossed.LR],
             "read": [TEST, READ, MAPPED, COPIES]}  # fmt: skip
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
